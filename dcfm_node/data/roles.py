@@ -139,7 +139,8 @@ def _decided(
             raise DataError(
                 f"has no column {name!r}, only {there}", where=str(file), fix="name one"
             )
-        ignored += [name for name in seen if name in found or grouped.get(name) in found]
+        others = set(found)
+        ignored += [name for name in seen if name in others or grouped.get(name) in others]
         found, numbers = list(chosen), [*numbers, *maybe]
     elif len(found) < 2:
         found += maybe

@@ -32,6 +32,9 @@ WIDTH, BATCH, LEARNING_RATE = 64, 64, 3e-3
 LEAST_SAMPLES = 50
 EXAMPLES = 12
 """Pictures of a value on the contact sheet."""
+MOST_SIDE, MOST_PIXELS = 256, 2**26
+"""Larger pictures are shown with every second, third, … pixel; values that a contact sheet has no
+room for are left out. A finder of another site may name many values of large pictures."""
 DATA, FINDER, SHEET = "data.npz", "finder.safetensors", "factors.png"
 
 
@@ -78,7 +81,11 @@ def labelled(
         made = read_finder(*how)
         x = samples_of(data, made.said.shape)
         said, finder = named(made.said, names), made.finder
-    z = finder.values(torch.from_numpy(x)).numpy()
+    try:
+        z = finder.values(torch.from_numpy(x)).numpy()
+    except ValueError as error:
+        fix = "check that the samples have the units of that site; or use another finder"
+        raise DataError(f"the finder {error}", where=str(data), fix=fix) from error
     with TemporaryDirectory(dir=_parent(out), prefix=f".{out.name}.") as work:
         scratch = Path(work) / out.name
         scratch.mkdir()
@@ -112,7 +119,8 @@ def samples_of(data: Path, shape: tuple[int, ...] | None) -> Stored:
     else:
         what = "is neither a folder of pictures nor a NumPy archive"
         raise DataError(what, where=str(data), fix="give a folder of pictures, or an .npz file")
-    x: Stored = raw.x if raw.x.dtype == np.uint8 else raw.x.astype(np.float32)
+    with np.errstate(over="ignore"):  # told below
+        x: Stored = raw.x if raw.x.dtype == np.uint8 else raw.x.astype(np.float32)
     if shape is None and len(x) < LEAST_SAMPLES:
         raise DataError(
             f"holds {len(x)} samples, too few to find factors in",
@@ -151,7 +159,9 @@ def named(said: Said, names: Sequence[str]) -> Said:
 
 
 def contact_sheet(x: Stored, z: Labels, said: Said) -> Image.Image:
-    """Examples of every value: a row for each, the factors one below the other."""
+    """Examples of every value: a row for each, the factors one below the other; as many as fit."""
+    step = math.ceil(max(x.shape[2:]) / MOST_SIDE)
+    x = x[:, :, ::step, ::step]
     rows: list[tuple[str, Labels]] = []
     for k, factor in enumerate(said.factors):
         for value, name in enumerate(factor.values):
@@ -165,6 +175,8 @@ def contact_sheet(x: Stored, z: Labels, said: Said) -> Image.Image:
     words = [tiles.readable(plain(said)) for said, _ in rows]
     text = math.ceil(max(font.getlength(line) for line in words)) + 3 * tiles.GAP
     high = max(height, tiles.LINE)
+    most = max(1, MOST_PIXELS // (high * (text + EXAMPLES * width)))
+    words, rows = words[:most], rows[:most]
     canvas = Image.new("RGB", (text + EXAMPLES * width, len(rows) * high), "white")
     pen = ImageDraw.Draw(canvas)
     for place, (line, (_, few)) in enumerate(zip(words, rows, strict=True)):

@@ -32,7 +32,8 @@ SEES = ("everything", "brightness", "mean-colour")
 mean colour alone (blind to place and shape)."""
 LEAST = 1e-3
 """Least deviation that a number is divided by."""
-CHUNK = 4_096
+CHUNK, MOST_NUMBERS = 4_096, 1 << 24
+"""Most samples, and numbers of them, that are labelled at once."""
 EMA = 0.99
 
 
@@ -116,8 +117,15 @@ class Finder(nn.Module):
 
     @torch.no_grad()
     def values(self, x: Tensor) -> Tensor:
-        """The likeliest value of each factor, (N, K) int64."""
-        parts = [self(part) for part in torch.split(x, CHUNK)]
+        """The likeliest value of each factor, (N, K) int64.
+
+        Raises:
+            ValueError: some probabilities are no numbers, so that no value is the likeliest.
+        """
+        rows = max(1, min(CHUNK, MOST_NUMBERS // x[0].numel())) if len(x) else CHUNK
+        parts = [self(part) for part in torch.split(x, rows)]
+        if not all(q.isfinite().all() for part in parts for q in part):
+            raise ValueError("gives something else than probabilities of these samples")
         return torch.cat([torch.stack([q.argmax(dim=1) for q in part], dim=1) for part in parts])
 
 

@@ -41,7 +41,7 @@ LEAST_LEFT = 1e-3
 
 @dataclass(frozen=True)
 class Member:
-    """What one network gives to N samples.
+    """What one network gives to each of N composed laws, or of N samples.
 
     Attributes:
         field: its predictions.
@@ -61,8 +61,8 @@ class Member:
     mean: Tensor
     deviation: Tensor
 
-    def rows(self, which: slice, device: torch.device) -> Self:
-        """Of some of the samples, on a device."""
+    def rows(self, which: Tensor, device: torch.device) -> Self:
+        """Of some of the laws, as often as `which` (N,) names each, on a device."""
         parts = (self.labels[which], self.inside[which], self.outside[which])
         labels, inside, outside = (part.to(device) for part in parts)
         mean, deviation = self.mean.to(device), self.deviation.to(device)
@@ -86,14 +86,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Product:
-    """The composed law of N samples of some shape."""
+    """N composed laws, or those of N samples, of some shape."""
 
     path: Path
     members: Sequence[Member]
     shape: tuple[int, ...]
 
-    def rows(self, which: slice, device: torch.device) -> Self:
-        """Of some of the samples, on a device."""
+    def rows(self, which: Tensor, device: torch.device) -> Self:
+        """Of some of the laws, as often as `which` (N,) names each, on a device."""
         return replace(self, members=[one.rows(which, device) for one in self.members])
 
     @property
@@ -111,10 +111,11 @@ class Product:
 
     def _sums(self, of: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Σ_j W_j / a_j² and Σ_j W_j b_j / a_j²."""
-        parts = [of(_whole(one, self.shape)) / one.deviation**2 for one in self.members]
-        pairs = zip(parts, self.members, strict=True)
-        moments = [part * one.mean for part, one in pairs]
-        return sum(parts[1:], parts[0]), sum(moments[1:], moments[0])
+        precision = moment = torch.zeros(())
+        for one in self.members:
+            part = of(_whole(one, self.shape)) / one.deviation**2
+            precision, moment = precision + part, moment + part * one.mean
+        return precision, moment
 
     def at(self, x: Tensor, t: Tensor) -> At:
         """The flow, on the linear path."""
@@ -162,38 +163,39 @@ def sample(
     correct: Corrector | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Draw one sample for each row of a product, in the composition's units, on the CPU.
+    """Draw samples of a product's laws, in the composition's units, on the CPU.
 
     Args:
-        groups: (N,), the same number for rows with one law; `smc` draws these anew together.
+        groups: (N,), the law of each sample; `smc` draws those of one law anew together.
 
     Returns: (N, *shape).
 
     Raises:
         ValueError: a law has no density.
     """
-    path, there = product.path, torch.device(device)
+    path, here, there = product.path, torch.device("cpu"), torch.device(device)
     draws = torch.Generator().manual_seed(seed)
     x0 = path.source((len(groups), *product.shape), draws, "cpu")
-    if not path.settings.alphabet:
-        if not product.dense:
-            raise ValueError("the weights leave no density: their sum is not above 0")
-        mean, variance = product.noise
-        x0 = mean + variance.sqrt() * x0
     device_draws, done = on_device(draws, there), [x0[:0]]
     each = max(1, path.settings.alphabet) * x0[0].numel() * sum(
         one.labels.shape[1] for one in product.members
     )  # fmt: skip
     size = min(CHUNK, max(1, MOST_NUMBERS // each)) if path.settings.alphabet else CHUNK
+    if not path.settings.alphabet:
+        every = torch.split(torch.unique(groups), size)
+        if not all(product.rows(laws, here).dense for laws in every):
+            raise ValueError("the weights leave no density: their sum is not above 0")
     with torch.no_grad():
-        for start in range(0, len(x0), size):
-            part = slice(start, start + size)
-            mine, x = product.rows(part, there), x0[part].to(there)
+        for laws, x in zip(torch.split(groups, size), torch.split(x0, size), strict=True):
+            if not path.settings.alphabet:
+                mean, variance = product.rows(laws, here).noise
+                x = mean + variance.sqrt() * x  # noqa: PLW2901
+            mine, x = product.rows(laws, there), x.to(there)  # noqa: PLW2901
             if correct is None:
                 states = path.trajectory(mine.velocity, x, steps, solver, device_draws)
             else:
                 follow = partial(followed, how=correct, draws=device_draws, unit=mine.noise[1])
-                states = follow(mine.at, groups[part].to(there), x, steps)
+                states = follow(mine.at, laws.to(there), x, steps)
             done.append(last_of(states).cpu())
     return torch.cat(done)
 

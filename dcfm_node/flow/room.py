@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ def check_room(manifest: Manifest, count: int, memory: float, away: int = 0) -> 
     Raises:
         Failed: they do not fit.
     """
-    numbers = math.prod(manifest.flow_shape)
+    numbers = max(map(math.prod, (manifest.flow_shape, manifest.sample_shape)))
     terms, rows = 1 + len(manifest.attributes) + away, min(count, at_once(manifest))
     needed = BYTES * (COPIES * count * numbers + rows * terms * _of_a_row(manifest))
     if needed > memory:
@@ -36,6 +37,22 @@ def check_room(manifest: Manifest, count: int, memory: float, away: int = 0) -> 
         raise Failed(
             f"{count} samples of {shape} numbers need {_compared(needed, memory)}",
             fix="draw fewer samples with -n, or use a larger machine",
+        )
+
+
+def check_held(models: Sequence[Path], memory: float) -> None:
+    """Check that the weights of several models fit into memory at once.
+
+    Args:
+        memory: free bytes.
+
+    Raises:
+        Failed: they do not fit.
+    """
+    if (needed := sum(file.stat().st_size for file in models)) > memory:
+        raise Failed(
+            f"the weights of {len(models)} students need {_compared(needed, memory)}",
+            fix="compose fewer students, or use a larger machine",
         )
 
 

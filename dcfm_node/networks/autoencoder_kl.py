@@ -110,7 +110,7 @@ def settings_of(folder: Path) -> AutoencoderKlSettings:
     }
     for name, may in fixed.items():
         if read.get(name) not in may:
-            what = f"{name} is {read.get(name)!r:.100}; a codec has {may[0]!r}"
+            what = f"{name} is {read.get(name)!r:.100}; a codec has {may[0]!r:.100}"
             raise ConfigError(what, where=str(config), fix=fix)
     try:
         return AutoencoderKlSettings.model_validate({"file": digest, **given}, strict=False)

@@ -8,6 +8,7 @@ import numpy as np
 
 from dcfm_node.domains import base as domains
 from dcfm_node.errors import ConfigError
+from dcfm_node.records.entries import Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.samples import Samples
 from dcfm_node.student.asked import Correct
@@ -152,10 +153,11 @@ class Composition:
         )
         look = shown(self.names, asked)
         c = [look.labels[row % len(asked)] for row in range(n)]
+        held = self._held()
         novel = [
             label
             for label, alternative in zip(look.labels, asked, strict=True)
-            if self._novel(alternative)
+            if self._novel(alternative, held)
         ]
         run = self.students[0].manifest.model_copy(
             update={"attributes": look.attributes, "feasible": ()}
@@ -164,16 +166,18 @@ class Composition:
         columns = next((one.columns for one in self.students if one.columns), ())
         return Drawn(run, samples, tuple(novel), tuple(look.labels[:n]), columns)
 
-    def _novel(self, alternative: Alternative) -> bool:
+    def _held(self) -> list[Callable[[Label], bool]]:
+        """Of each student, which labels some silo trained on."""
+        return [
+            fitting({c for of in one.counts.values() for c, k in of.items() if k > 0}, one.manifest)
+            for one in self.students
+        ]
+
+    def _novel(self, alternative: Alternative, held: Sequence[Callable[[Label], bool]]) -> bool:
         """Whether no silo of some student trained on what is asked of it."""
         return any(
-            part is not None
-            and part.label != one.manifest.cardinalities
-            and not any(
-                fitting({c for c, k in counts.items() if k > 0}, part.label, one.manifest)
-                for counts in one.counts.values()
-            )
-            for part, one in zip(alternative, self.students, strict=True)
+            part is not None and part.label != one.manifest.cardinalities and not fits(part.label)
+            for part, one, fits in zip(alternative, self.students, held, strict=True)
         )
 
 

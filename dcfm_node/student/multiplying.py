@@ -5,6 +5,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from dcfm_node.flow.device import choose
 from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.method import learner_of
 from dcfm_node.flow.product import Member, Product, sample
-from dcfm_node.flow.room import available, check_room
+from dcfm_node.flow.room import available, check_held, check_room
 from dcfm_node.flow.sampling import Corrector
 from dcfm_node.flow.watching import watched
 from dcfm_node.paths.base import path_of
@@ -24,6 +25,9 @@ from dcfm_node.samples import Floats
 from dcfm_node.student.asked import Correct
 from dcfm_node.student.drawing import check_model
 from dcfm_node.student.several import Alternative, Part, Term, fitting, terms_of
+
+FARTHEST = 1e6
+"""Most units between the data of two students: beyond, float32 leaves nothing of one of them."""
 
 
 class Source(NamedTuple):
@@ -60,13 +64,16 @@ def draw(
         report: is given the share that is done, 0 to 1, after each step of the solver.
 
     Raises:
-        ConfigError: a corrector or a student does not fit, or the codec's file differs.
+        ConfigError: a corrector or a student does not fit, their data lie too far apart, or the
+            codec's file differs.
         UserError: the GPU does not work.
-        Failed: a model does not hold the tensors of its run's network, or memory is short.
+        Failed: a model does not hold the tensors of its run's network, memory is short, or the
+            samples are no numbers.
     """
+    alternatives = alternatives[:count]
     turns = list(islice(cycle(range(len(alternatives))), count))
     each = [
-        [_terms(source, alternative[k]) for alternative in alternatives]
+        _terms(source, [alternative[k] for alternative in alternatives])
         for k, source in enumerate(sources)
     ]
     for source, terms in zip(sources, each, strict=True):
@@ -74,13 +81,14 @@ def draw(
         check_model(source.run, source.model, source.counts)
         if correct is not None:
             _require_correctable(source, terms)
+    check_held([source.model for source in sources], available())
     run = sources[0].run
     units = next((source.scale for source in sources if source.scale is not None), None)
     decoder = codec_of(run, codec)
     device = choose("auto", where="student compose", instead="hide it: CUDA_VISIBLE_DEVICES=''")
     slowest = max((source.run.method for source in sources), key=lambda one: one.solver_steps)
     members = [
-        _member(source, terms, turns, units, device)
+        _member(source, terms, units, device)
         for source, terms in zip(sources, each, strict=True)
         if any(terms)
     ]
@@ -103,15 +111,20 @@ def draw(
     except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
         what = f"sampling failed: {error}"
         raise Failed(what, where="student compose", fix="draw fewer samples with -n") from error
+    if not np.isfinite(found).all():
+        what = "the students give something else than finite numbers"
+        fix = "give smaller weights, or draw of each student alone to see which one does"
+        raise Failed(what, where="student compose", fix=fix)
     return found
 
 
-def _terms(source: Source, part: Part | None) -> list[Term]:
-    if part is None:
-        return []
-    trained = {c: n for counts in source.counts.values() for c, n in counts.items() if n > 0}
-    known = fitting(trained, part.label, source.run)
-    return terms_of(source.run, part, known=known)
+def _terms(source: Source, parts: Sequence[Part | None]) -> list[list[Term]]:
+    trained = {c for counts in source.counts.values() for c, n in counts.items() if n > 0}
+    known = fitting(trained, source.run)
+    return [
+        [] if part is None else terms_of(source.run, part, known=known(part.label))
+        for part in parts
+    ]
 
 
 def _require_correctable(source: Source, terms: Sequence[Sequence[Term]]) -> None:
@@ -135,23 +148,21 @@ def _require_correctable(source: Source, terms: Sequence[Sequence[Term]]) -> Non
 def _member(
     source: Source,
     terms: Sequence[Sequence[Term]],
-    turns: Sequence[int],
     units: Scale | None,
     device: torch.device,
 ) -> Member:
-    """The network of a student, and its terms for every sample."""
+    """The network of a student, and its terms for every alternative."""
     null, most = source.run.cardinalities, max(map(len, terms))
     blank = Term(null, 0.0, 0.0)
     padded = [[*some, *[blank] * (most - len(some))] for some in terms]
     guidance = source.run.method.guidance
     mean, deviation = _relative(source, units)
-    rows = torch.tensor(turns)
     weights = load_weights(source.model)
     return Member(
         learner_of(source.run).field(weights, counts=source.counts, device=device),
-        torch.tensor([[term.label for term in some] for some in padded])[rows],
-        torch.tensor([[term.inside for term in some] for some in padded])[rows],
-        torch.tensor([[term.outside for term in some] for some in padded])[rows],
+        torch.tensor([[term.label for term in some] for some in padded]),
+        torch.tensor([[term.inside for term in some] for some in padded]),
+        torch.tensor([[term.outside for term in some] for some in padded]),
         (guidance.from_t, guidance.to_t),
         mean,
         deviation,
@@ -166,4 +177,12 @@ def _relative(source: Source, units: Scale | None) -> tuple[Tensor, Tensor]:
     (mean, deviation), (centre, unit) = (
         none if scale is None else broadcast(scale, shape) for scale in (source.scale, units)
     )
-    return ((mean - centre) / unit).float(), (deviation / unit).float()
+    away, ratio = (mean - centre) / unit, deviation / unit
+    if max(away.abs().max(), ratio.max(), (1 / ratio).max()) > FARTHEST:
+        what = (
+            f"the data of run {source.run.name} lie too far from those of another student, or"
+            f" spread too differently: by a factor above {FARTHEST:g}"
+        )
+        fix = "compose students whose data have the same units"
+        raise ConfigError(what, where="student compose", fix=fix)
+    return away.float(), ratio.float()

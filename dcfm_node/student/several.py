@@ -16,7 +16,7 @@ students know of x counts once.
 import string
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, lru_cache, partial
 
 from dcfm_node.data.names import normal
 from dcfm_node.errors import ConfigError
@@ -78,12 +78,12 @@ class Names:
         """A, B, C, …"""
         return tuple(string.ascii_uppercase[: len(self.runs)])
 
-    @property
+    @cached_property
     def places(self) -> list[Place]:
         """All that can be named, in order."""
         return [(k, i) for k, run in enumerate(self.runs) for i in range(len(run.attributes) + 1)]
 
-    @property
+    @cached_property
     def cardinalities(self) -> list[int]:
         """Number of values of each place."""
         return [self._values(k, i) for k, i in self.places]
@@ -192,7 +192,8 @@ def alternatives_of(
     asked = asked_together(texts, names.cardinalities, find, alone, where)
     check_weights(asked, where)
     every = (_alternative(names, one) for one in asked if not _contradicts(names, one))
-    found = list(dict.fromkeys(one for one in every if _feasible(names, one)))
+    fits = [fitting(run.feasible, run) if run.feasible else None for run in names.runs]
+    found = list(dict.fromkeys(one for one in every if _feasible(fits, one)))
     if not found:
         what = "no combination fits: a run does not list it as feasible, or leaves the student out"
         raise ConfigError(what, where=where, fix="ask for fewer values, or for others")
@@ -236,20 +237,28 @@ def _contradicts(names: Names, asked: Asked) -> bool:
     )
 
 
-def _feasible(names: Names, alternative: Alternative) -> bool:
-    for run, part in zip(names.runs, alternative, strict=True):
-        if part is not None and run.feasible and not fitting(run.feasible, part.label, run):
-            return False
-    return True
+def _feasible(fits: Sequence[Callable[[Label], bool] | None], alternative: Alternative) -> bool:
+    pairs = zip(fits, alternative, strict=True)
+    return all(part is None or fit is None or fit(part.label) for fit, part in pairs)
 
 
-def fitting(combinations: Iterable[Combination], label: Label, run: Manifest) -> bool:
-    """Whether some combination has all values of a label; a free attribute fits any."""
-    free = run.cardinalities
-    return any(
-        all(v in (own, size) for own, v, size in zip(one, label, free, strict=True))
-        for one in combinations
-    )
+def fitting(combinations: Iterable[Combination], run: Manifest) -> Callable[[Label], bool]:
+    """Tells whether some combination has all values of a label; a free attribute fits any.
+
+    Labels with values of the same attributes share one look at the combinations: a run has up to
+    65,536 of these, and an expression may ask for more labels.
+    """
+    free, every = run.cardinalities, tuple(combinations)
+
+    @lru_cache(maxsize=MOST)
+    def having(named: tuple[int, ...]) -> set[Combination]:
+        return {tuple(one[i] for i in named) for one in every}
+
+    def fits(label: Label) -> bool:
+        named = tuple(i for i, (v, size) in enumerate(zip(label, free, strict=True)) if v != size)
+        return tuple(label[i] for i in named) in having(named)
+
+    return fits
 
 
 def terms_of(run: Manifest, part: Part, *, known: bool) -> list[Term]:

@@ -32,7 +32,8 @@ def passed(made: Outcome, limit: float, measure: Callable[[], float | None]) -> 
 
     Args:
         limit: the highest AUC with which it may be published.
-        measure: the AUC of the stronger attack; None if there are too few samples.
+        measure: the AUC of the stronger attack; None if there are too few samples, or an attack
+            could not be made.
 
     Raises:
         Withheld: it does not pass, or cannot be measured.
@@ -41,7 +42,8 @@ def passed(made: Outcome, limit: float, measure: Callable[[], float | None]) -> 
     if auc is None:
         raise Withheld(
             f"this silo's expert is not published: fewer than {MEMBERSHIP_FEWEST} hold-out samples"
-            " have a combination that it trained on, so nobody can say what it tells",
+            " have a combination that it trained on, or its errors on them are no numbers, so"
+            " nobody can say what it tells",
             fix=f"raise holdout under [data], or add samples; or remove {SETTING}",
         )
     if auc > limit:

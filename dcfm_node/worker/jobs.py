@@ -153,7 +153,8 @@ class JobRunner:
             raise
 
     def _told(self, job: Job, made: Outcome) -> float | None:
-        """The AUC of the stronger attack on what would be published (`worker.membership`)."""
+        """The AUC of the stronger attack on what would be published (`worker.membership`); None if
+        one of them could not be made."""
         train, holdout = self._encoded
         together = self._together or (np.arange(len(train.c)), -1 - np.arange(len(holdout.c)))
         learnt = torch.from_numpy(halves(together[0]))
@@ -175,7 +176,8 @@ class JobRunner:
                 scale=job.scale,
                 device=self._device,
             )
-            auc = max((one.found.auc.value for one in found), default=auc)
+            if any(one.calibrated for one in found):  # else the stronger attack was not made
+                auc = max(one.found.auc.value for one in found)
         auc = agreed(auc, self._device)
         return auc if auc >= 0.0 else None
 

@@ -59,7 +59,8 @@ def told_apart(
     device: torch.device,
 ) -> list[Told]:
     """Attack networks with a silo's samples, of combinations that it trained on. A student that is
-    an ensemble of several networks is left out, as is everything with too few samples.
+    an ensemble of several networks is left out, as is everything with too few samples and a network
+    whose errors are no numbers: no order of these says anything.
 
     Args:
         together: as `SiloData.together`.
@@ -84,7 +85,8 @@ def told_apart(
         if weights.keys() != networks.schema(manifest).keys():
             return None
         field = networks.load(manifest, weights, device)
-        return [errors(path_of(manifest), field, part) for part in samples]
+        found = [errors(path_of(manifest), field, part) for part in samples]
+        return found if all(part.isfinite().all() for part in found) else None
 
     def told(who: Who, error: Sequence[Tensor], usual: Sequence[Tensor] | None) -> Iterable[Told]:
         scores = error if usual is None else [a - b for a, b in zip(error, usual, strict=True)]

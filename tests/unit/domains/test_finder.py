@@ -1,12 +1,15 @@
 """The file of a finder: what another site sends is refused unless it is one."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
 
+from dcfm_node.domains.discovering import MOST_PIXELS, contact_sheet
 from dcfm_node.domains.finder import KEY, MAX_HEADER_BYTES, Said, packed, read_finder
 from dcfm_node.errors import DataError
 from dcfm_node.flow.discovery import Finder
@@ -71,3 +74,23 @@ def test_what_is_not_a_finder_is_refused(tmp_path: Path, case: str) -> None:
     (tmp_path / "f").write_bytes(data)
     with pytest.raises(DataError, match=why):
         read_finder(tmp_path / "f")
+
+
+def test_a_finder_that_gives_no_probabilities_labels_nothing(tmp_path: Path) -> None:
+    """Its numbers are finite, and what it makes of samples is not."""
+    (tmp_path / "f").write_bytes(tampered(lambda parts: parts[DEVIATION].fill_(1e-44)))
+    finder = read_finder(tmp_path / "f").finder
+    with pytest.raises(ValueError, match="something else than probabilities"):
+        finder.values(torch.rand(30, 3, 4, 4))
+
+
+@pytest.mark.parametrize(("shape", "values"), [((3, 1, 300_000), 32), ((3, 64, 64), 1_000)])
+def test_a_contact_sheet_stays_small_whatever_a_finder_names(
+    shape: tuple[int, ...], values: int
+) -> None:
+    factor = {"name": "f", "values": [f"v{i}" for i in range(values)], "sees": "mean-colour"}
+    said = Said.model_validate_json(json.dumps({"shape": shape, "width": 8, "factors": [factor]}))
+    x = np.zeros((2, *shape), np.uint8)
+    sheet = contact_sheet(x, np.zeros((2, 1), np.int64), said)
+    assert sheet.width * sheet.height <= MOST_PIXELS
+    assert sheet.width < 4_096

@@ -1,11 +1,13 @@
 """Products of Gaussian laws in units of their own, against their closed forms."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor
 
+from dcfm_node.flow import product
 from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.product import Member, Product, sample
 from dcfm_node.flow.sampling import Corrector
@@ -85,8 +87,8 @@ def test_one_member_in_any_units_has_its_own_law() -> None:
 
 def test_a_law_is_divided_by_a_power_of_another() -> None:
     wide = (torch.tensor([0.5, 0.5]), torch.tensor([2.0, 2.0]))
-    x = drawn(member(A, UNITS[0]), member(wide, UNITS[1], -0.1))
-    mean, deviation = closed((A, 1.0), (wide, -0.1))
+    x = drawn(member(A, UNITS[0]), member(wide, (torch.zeros(2), torch.full((2,), 3.0)), -0.4))
+    mean, deviation = closed((A, 1.0), (wide, -0.4))
     torch.testing.assert_close(x.mean(dim=0), mean, atol=0.08, rtol=0)
     torch.testing.assert_close(x.std(dim=0), deviation, atol=0.08, rtol=0)
 
@@ -111,7 +113,22 @@ def test_posteriors_of_tokens_are_multiplied_without_counting_the_noise_twice() 
         return Member(predicted, labels, one, one, (0.0, 1.0), *nothing)
 
     made = Product(path, [member_of(p) for p in logs], (2,))
-    x = sample(made, torch.zeros(N), steps=20, solver="tau-leaping", seed=0)
+    x = sample(made, torch.zeros(N, dtype=torch.int64), steps=20, solver="tau-leaping", seed=0)
     found = torch.stack([(x == token).float().mean() for token in range(3)])
     wanted = logs[0] * logs[1] / (logs[0] * logs[1]).sum()
     torch.testing.assert_close(found, wanted, atol=0.03, rtol=0)
+
+
+def test_the_noise_of_many_samples_takes_the_memory_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moments of laws broadcast over all numbers: of all samples at once they would be many copies
+    that no estimate counts."""
+    seen, sums = [], Product._sums
+
+    def counted(self: Product, of: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        seen.append(len(self.members[0].labels))
+        return sums(self, of)
+
+    monkeypatch.setattr(Product, "_sums", counted)
+    monkeypatch.setattr(product, "CHUNK", 32)
+    drawn(member(A, UNITS[0]), member(B, UNITS[1]), steps=2, correct=None)
+    assert max(seen) == 32

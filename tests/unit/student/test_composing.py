@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import dcfm_node
-from dcfm_node.errors import ConfigError
+from dcfm_node.errors import ConfigError, Failed
 from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.method import Learner
 from dcfm_node.records.moments import Scale
@@ -118,6 +118,28 @@ def test_students_with_other_samples_or_columns_are_refused(
     )
     with pytest.raises(ConfigError, match="the columns of student B are not those of A"):
         dcfm_node.compose(*pair)
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(1e38, 1.0), (0.0, 1e-44), (0.0, 1e30)])
+def test_students_whose_units_float32_does_not_hold_together_are_refused(
+    both: dcfm_node.Composition, tmp_path: Path, mean: float, deviation: float
+) -> None:
+    far = Scale(mean=(mean, mean), deviation=(deviation, deviation))
+    other = dcfm_node.load_student(make(tmp_path / "far", scaled=True, scale=far))
+    for pair in ((both.students[0], other), (other, both.students[0])):
+        with pytest.raises(ConfigError, match="lie too far from those of another student"):
+            dcfm_node.compose(*pair).sample("A and B", n=2)
+
+
+def test_samples_that_are_no_numbers_are_not_given(
+    both: dcfm_node.Composition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> VelocityField:
+        return lambda x, t, c: torch.full_like(x, torch.nan)
+
+    monkeypatch.setattr(Learner, "field", broken)
+    with pytest.raises(Failed, match="something else than finite numbers"):
+        both.sample("A and B", n=2)
 
 
 def test_the_command_draws_writes_and_shows_what_is_wrong(

@@ -17,7 +17,8 @@ from dcfm_node.data.spec import AttributeSource, NpzData, TableData
 from dcfm_node.data.survey import survey
 from dcfm_node.errors import ConfigError, DataError, Failed
 from dcfm_node.flow import networks
-from dcfm_node.flow.room import available, check_room
+from dcfm_node.flow.room import available, check_held, check_room
+from dcfm_node.networks.settings import LinearCodecSettings
 from dcfm_node.records.manifest import Attribute, Manifest, Silo
 from dcfm_node.records.moments import Scale
 from dcfm_node.records.settings import Training
@@ -344,6 +345,20 @@ def test_terms_to_move_away_from_take_memory() -> None:
     check_room(made, 1_024, 1e9)
     with pytest.raises(Failed, match="GB of memory"):
         check_room(made, 1_024, 1e9, away=300)
+
+
+def test_samples_are_counted_after_the_codec_makes_pixels_of_them() -> None:
+    codec = LinearCodecSettings.model_validate({"file": bytes(32).hex(), "shape": (8,)})
+    made = manifest((3, 512, 512)).model_copy(update={"codec": codec})
+    with pytest.raises(Failed, match="GB of memory"):
+        check_room(made, 10_000, 16e9)
+
+
+def test_the_weights_of_several_students_are_counted_together(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(bytes(100))
+    check_held([tmp_path / "model"] * 2, 200)
+    with pytest.raises(Failed, match="the weights of 3 students"):
+        check_held([tmp_path / "model"] * 3, 200)
 
 
 def test_the_memory_that_is_free_is_known() -> None:

@@ -1,5 +1,6 @@
 """What is asked of several students: names, alternatives, terms and what does not fit."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -143,3 +144,18 @@ def test_students_that_do_not_fit_are_refused(change: dict[str, Any], why: str) 
     assert told.value.where == "b"
     with pytest.raises(ConfigError, match="1 student given"):
         refused(Names([posed(DIGIT)]), ["a"], lambda _: False)
+
+
+def test_many_alternatives_look_at_a_runs_combinations_once() -> None:
+    class Counted(tuple[tuple[int, ...], ...]):
+        looks = 0
+
+        def __iter__(self) -> Any:
+            Counted.looks += 1
+            return super().__iter__()
+
+    many = tuple(Attribute(name=name, values=tuple(map(str, range(60)))) for name in "ab")
+    run = posed(*many).model_copy(update={"feasible": Counted(product(range(60), range(30)))})
+    asked = "not A.a=0 and not A.b=0"
+    assert len(alternatives_of(Names([run, run]), [asked])) == 59 * 29
+    assert Counted.looks < 10

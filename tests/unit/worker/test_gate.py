@@ -1,6 +1,7 @@
 """The privacy gate: which expert is published, and what is said where none is."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from dcfm_node.data.spec import BuiltinData, NpzData
 from dcfm_node.flow.stages import Outcome
 from dcfm_node.records.entries import MEMBERSHIP
 from dcfm_node.wire.envelope import manifest_bytes
+from dcfm_node.worker import membership
 from dcfm_node.worker.gate import Withheld, halves, passed, shortened
 from dcfm_node.worker.jobs import JobRunner
 from tests.training.settings import STAGE, manifest
@@ -95,3 +97,22 @@ def test_the_daemon_hears_that_an_expert_is_withheld(tmp_path: Path) -> None:
         line = found.hear("done", "broken")
     assert (line["event"], line["withheld"]) == ("broken", True)
     assert "raise holdout under [data]" in line["reason"]
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_an_expert_whose_attack_cannot_be_made_does_not_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    """Errors that are no numbers have an AUC of 0 or 0.5, which every limit allows; those of the
+    expert are measured second, those of the reference first."""
+    calls, real = [], membership.errors
+
+    def errors(*given: Any) -> torch.Tensor:
+        calls.append(given)
+        return real(*given) * (torch.nan if (len(calls) + 1) // 2 == broken else 1.0)
+
+    monkeypatch.setattr(membership, "errors", errors)
+    runner = JobRunner(setup(tmp_path, membership_auc=1.0), lambda line: None, torch.device("cpu"))
+    with pytest.raises(Withheld, match="its errors on them are no numbers"):
+        runner.run(job(tmp_path))
+    assert not job(tmp_path).output.exists()
