@@ -260,14 +260,14 @@ def _discovered(found: "Labelled", out: Path, seconds: float) -> DomainDiscovere
 def _discovered_text(found: DomainDiscovered) -> str:
     rows = [(one.name, v.value, v.samples) for one in found.factors for v in one.values]
     first = found.factors[0]
-    unused = sum(v.samples == 0 for one in found.factors for v in one.values)
+    unused = [f"{one.name}={v.value}" for one in found.factors for v in one.values if not v.samples]
     look = f"look at {found.picture}: " if found.picture else ""
     return "\n".join(
         [
             table(("factor", "value", "samples"), rows),
             "",
             f"labelled {found.samples} samples in {ago(found.seconds)}: {found.data}",
-            *([f"note: {unused} of these values have no sample here"] if unused else []),
+            *([f"note: no sample here has {', '.join(unused)}"] if unused else []),
             f"{look}what you recognise gets a name by --finder {found.finder}"
             f" --name {first.name}=NAME --name {first.name}.{first.values[0].value}=NAME",
             f"other sites label with the same file: --finder {found.finder} --digest"

@@ -18,6 +18,7 @@ from dcfm_node.api.journal import (
 )
 from dcfm_node.cli.output import shortened, size
 from dcfm_node.records.entries import (
+    MEMBERSHIP,
     PREPARATION,
     Accept,
     Audit,
@@ -58,6 +59,7 @@ FIGURES = {
     "judge_known": "real samples that its test gets right (share)",
     "judge_rate": "the same for combinations that the test never saw",
     "ci_gap": "dependence between attributes",
+    MEMBERSHIP: "chance to tell its training samples from others (AUC; 0.5 is a guess)",
     "steps": "training steps",
 }
 """Figures of records, in words. Others are shown by their name."""

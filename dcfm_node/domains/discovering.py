@@ -220,7 +220,8 @@ def _valid(shape: tuple[int, ...], width: int, factors: Sequence[dict[str, Any]]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise UserError(first["msg"], where=place, fix="change --factor or --name") from error
+        what = first["msg"].removeprefix("Value error, ")
+        raise UserError(what, where=place, fix="change --factor or --name") from error
 
 
 def _trained(x: Stored, said: Said, how: Sought, tell: Callable[[int, int], None]) -> Any:

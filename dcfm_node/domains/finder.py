@@ -91,9 +91,15 @@ def read_finder(file: Path, digest: str = "") -> FinderFile:
     fix = "get the file again from the site that made it, and compare the SHA-256"
     try:
         data = read_bounded(file, MAX_BYTES)
-        found = sha256(data).hex()
-        if digest and found != digest.lower():
-            raise ValueError(f"its SHA-256 is {found}, not {digest.lower()}")
+    except OSError as error:
+        raise DataError(
+            f"cannot be read: {error.strerror or error}", where=str(file), fix=fix
+        ) from error
+    found = sha256(data).hex()
+    if digest and found != digest.lower():
+        what = f"is another file: its SHA-256 is {found}, not {digest.lower()}"
+        raise DataError(what, where=str(file), fix=fix)
+    try:
         said = _said(data)
         with torch.device("meta"):  # no memory before the tensors are compared
             finder = Finder(said.shape, said.wishes, said.width)
@@ -102,11 +108,11 @@ def read_finder(file: Path, digest: str = "") -> FinderFile:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        what = f"is not a finder: {place} {first['msg']}".replace("  ", " ")
+        told = first["msg"].removeprefix("Value error, ")
+        what = f"is not a finder: {place} {told}".replace("  ", " ")
         raise DataError(what, where=str(file), fix=fix) from error
-    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
-        told = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"is not a finder: {told}", where=str(file), fix=fix) from error
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
+        raise DataError(f"is not a finder: {error}", where=str(file), fix=fix) from error
     finder.load_state_dict(held, assign=True)
     return FinderFile(finder.eval().requires_grad_(False), said, found)
 

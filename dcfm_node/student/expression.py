@@ -243,7 +243,8 @@ class _Parser:
             total = weight * (1.0 if said.weight is None else said.weight)
             if not 0.0 < total <= most:
                 what = f"a weight here is a number above 0, at most {most:g}"
-                raise _wrong(self._text, at, what, "write it as in colour=red^1.6", self._where)
+                fix = f"write it as in {'colour=red^1.6' if said.wanted else 'not colour=red^0.5'}"
+                raise _wrong(self._text, at, what, fix, self._where)
             return replace(said, weight=total)
 
         return weighed

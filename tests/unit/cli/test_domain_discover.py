@@ -78,7 +78,8 @@ def test_found_factors_are_named_applied_elsewhere_and_declared(
         (("--factor", "3", "--name", "factor-1.v9=x"), "factor-1: v1, v2, v3"),
         (("--factor", "3", "--name", "factor-1=Not A Name"), "factors.0.name"),
         (("--factor", "3", "--name", "factor-1.v1=v2"), "names a value twice"),
-        (("--finder", "missing"), "is not a finder"),
+        (("--factor", "3", "--name", "factor-1.v1=v2"), "factors.0: attribute 'factor-1' names"),
+        (("--finder", "missing"), "missing: cannot be read: No such file"),
     ],
 )
 def test_what_cannot_be_done_is_said(

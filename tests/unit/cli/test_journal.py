@@ -48,6 +48,8 @@ def test_an_expert_says_its_weights_and_figures() -> None:
     assert text.startswith("published its model of round 2: ")
     assert f"digest {body.snapshot.digest.hex()[:12]}" in text
     assert text.endswith("; error on its test samples 0.1235, dependence between attributes 4")
+    gated = says(run, expert(2, "mine", membership_auc=0.61))
+    assert "chance to tell its training samples from others (AUC; 0.5 is a guess) 0.61" in gated
     coded = snapshot("coded").model_copy(update={"size": 1_500})
     delta = Delta(base=bytes(32), coded=coded)
     assert ", or 1.5 kB as what changed;" in says(run, body.model_copy(update={"delta": delta}))

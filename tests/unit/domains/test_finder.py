@@ -33,7 +33,7 @@ def test_a_finder_labels_alike_after_its_file_was_read(tmp_path: Path) -> None:
     assert read.said == SAID
     torch.testing.assert_close(read.finder.values(x), finder.values(x))
     assert read_finder(tmp_path / "f", read.digest.upper()).digest == read.digest
-    with pytest.raises(DataError, match="its SHA-256 is"):
+    with pytest.raises(DataError, match="is another file: its SHA-256 is"):
         read_finder(tmp_path / "f", "00" * 32)
 
 

@@ -107,6 +107,12 @@ def test_an_error_points_at_the_column(text: str, column: int, what: str) -> Non
     assert told.value.fix
 
 
+def test_the_example_of_a_weight_is_one_that_is_allowed() -> None:
+    with pytest.raises(ConfigError) as told:
+        asked_of(RUN, ["not digit=3^1.5"])
+    assert told.value.fix == "write it as in not colour=red^0.5"
+
+
 def test_a_text_of_any_length_ends_soon() -> None:
     with pytest.raises(ConfigError, match="too long"):
         asked_of(RUN, ["not " * MOST_TEXT + "digit=3"])
