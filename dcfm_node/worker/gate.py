@@ -40,12 +40,7 @@ def passed(made: Outcome, limit: float, measure: Callable[[], float | None]) -> 
     """
     auc = measure()
     if auc is None:
-        raise Withheld(
-            f"this silo's expert is not published: fewer than {MEMBERSHIP_FEWEST} hold-out samples"
-            " have a combination that it trained on, or its errors on them are no numbers, so"
-            " nobody can say what it tells",
-            fix=f"raise holdout under [data], or add samples; or remove {SETTING}",
-        )
+        raise unmeasured()
     if auc > limit:
         raise Withheld(
             "this silo's expert is not published: it tells training samples from others with an AUC"
@@ -54,6 +49,17 @@ def passed(made: Outcome, limit: float, measure: Callable[[], float | None]) -> 
             " limit, and restart the node",
         )
     return replace(made, metrics=made.metrics | {MEMBERSHIP: auc})
+
+
+def unmeasured() -> Withheld:
+    """Why nobody can say what an expert tells."""
+    return Withheld(
+        f"this silo's expert is not published: fewer than {MEMBERSHIP_FEWEST} hold-out samples"
+        " have a combination that it trained on, or its errors on them are no numbers, so"
+        " nobody can say what it tells",
+        fix="raise holdout under [data], or add samples that are not copies of others (copies stay"
+        f" on one side); or remove {SETTING}",
+    )
 
 
 def halves(groups: Labels) -> NDArray[np.bool_]:

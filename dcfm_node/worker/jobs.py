@@ -29,11 +29,12 @@ from dcfm_node.flow.stages import EncodedSamples, Outcome
 from dcfm_node.flow.trainer import Callbacks, agreed
 from dcfm_node.records.entries import Label
 from dcfm_node.records.moments import Scale
+from dcfm_node.samples import Labels
 from dcfm_node.wire.envelope import decode_manifest
 from dcfm_node.worker import ranks
-from dcfm_node.worker.gate import Withheld, halves, passed, shortened
+from dcfm_node.worker.gate import Withheld, halves, passed, shortened, unmeasured
 from dcfm_node.worker.judging import given
-from dcfm_node.worker.membership import Attacked, told_apart
+from dcfm_node.worker.membership import Attacked, measurable, told_apart
 from dcfm_node.worker.messages import (
     Done,
     Hindered,
@@ -49,6 +50,10 @@ from dcfm_node.worker.withheld import without
 SAVE_STEPS = 25
 """Steps between two offers of a checkpoint; `checkpoint_s` decides which offers are taken."""
 TELL_S = 0.5
+
+Divided = tuple[EncodedSamples, EncodedSamples, EncodedSamples, tuple[Labels, Labels]]
+"""A silo's samples for its privacy gate: the half that the reference learns from, the other half,
+the hold-out; and which of the last two belong together, as `SiloData.together`."""
 
 
 class JobRunner:
@@ -145,22 +150,29 @@ class JobRunner:
         """
         if self._withheld is not None and self._withheld[0] == job.key:
             raise self._withheld[1]
-        made = self._trained(job)
         try:
-            return passed(made, limit, partial(self._told, job, made))
+            divided = self._divided()
+            if not measurable(divided[1:3], job.probes):  # before hours of training
+                raise unmeasured()
+            made = self._trained(job)
+            return passed(made, limit, partial(self._told, job, made, divided))
         except Withheld as error:
             self._withheld = job.key, error
             raise
 
-    def _told(self, job: Job, made: Outcome) -> float | None:
-        """The AUC of the stronger attack on what would be published (`worker.membership`); None if
-        one of them could not be made."""
+    def _divided(self) -> Divided:
         train, holdout = self._encoded
         together = self._together or (np.arange(len(train.c)), -1 - np.arange(len(holdout.c)))
         learnt = torch.from_numpy(halves(together[0]))
-        if not learnt.any():
-            return None
         half, rest = (EncodedSamples(train.x[of], train.c[of]) for of in (learnt, ~learnt))
+        return half, rest, holdout, (together[0][~learnt.numpy()], together[1])
+
+    def _told(self, job: Job, made: Outcome, divided: Divided) -> float | None:
+        """The AUC of the stronger attack on what would be published (`worker.membership`); None if
+        one of them could not be made."""
+        half, rest, holdout, together = divided
+        if not len(half.c):
+            return None
         reference = self._reference(job, half)
         auc = -1.0
         if ranks.rank() == 0:
@@ -169,7 +181,7 @@ class JobRunner:
                 _save(rounded(outcome.weights, self._manifest), file)
             found = told_apart(
                 self._manifest,
-                (together[0][~learnt.numpy()], together[1]),
+                together,
                 (rest, holdout),
                 Attacked({"expert": files[0]}, files[1:]),
                 probes=job.probes,

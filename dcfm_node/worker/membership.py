@@ -14,7 +14,7 @@ from dcfm_node.flow.files import load_weights
 from dcfm_node.flow.membership import Membership, Scores, errors, inferred, matched
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.paths.base import path_of
-from dcfm_node.records.entries import Label
+from dcfm_node.records.entries import MEMBERSHIP_FEWEST, Label
 from dcfm_node.records.manifest import Manifest
 from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Labels
@@ -67,9 +67,7 @@ def told_apart(
         encoded: its training and hold-out samples after the codec.
         probes, scale: as for `worker.judging.given`.
     """
-    kept = [_rows(part.c, probes) for part in encoded]
-    pairs = matched(*(part.c[rows] for part, rows in zip(encoded, kept, strict=True)))
-    chosen = [rows[of] for rows, of in zip(kept, pairs, strict=True)]
+    chosen = _chosen(encoded, probes)
     samples = [
         EncodedSamples(standardised(part.x[rows], scale).to(device), part.c[rows])
         for part, rows in zip(encoded, chosen, strict=True)
@@ -101,6 +99,18 @@ def told_apart(
             result += told(who, error, None)
             result += told(who, error, usual) if usual else ()
     return result
+
+
+def measurable(encoded: Sequence[EncodedSamples], probes: Collection[Label]) -> bool:
+    """Whether there are enough samples of the same combinations on both sides to attack with."""
+    return len(_chosen(encoded, probes)[0]) >= MEMBERSHIP_FEWEST
+
+
+def _chosen(encoded: Sequence[EncodedSamples], probes: Collection[Label]) -> list[Tensor]:
+    """Rows of both sides that are compared (`matched`), none of probes."""
+    kept = [_rows(part.c, probes) for part in encoded]
+    pairs = matched(*(part.c[rows] for part, rows in zip(encoded, kept, strict=True)))
+    return [rows[of] for rows, of in zip(kept, pairs, strict=True)]
 
 
 def _rows(c: Tensor, probes: Collection[Label]) -> Tensor:

@@ -99,6 +99,16 @@ def test_the_daemon_hears_that_an_expert_is_withheld(tmp_path: Path) -> None:
     assert "raise holdout under [data]" in line["reason"]
 
 
+def test_nothing_is_trained_where_too_few_are_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = BuiltinData(format="builtin", name="gaussians", silo=0, silos=2, holdout=0.002)
+    monkeypatch.setattr(JobRunner, "_trained", lambda *_: pytest.fail("trained"))
+    runner = JobRunner(setup(tmp_path, membership_auc=0.9, data=data), print, torch.device("cpu"))
+    with pytest.raises(Withheld, match="fewer than 20"):
+        runner.run(job(tmp_path))
+
+
 @pytest.mark.parametrize("broken", [1, 2])
 def test_an_expert_whose_attack_cannot_be_made_does_not_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: int
