@@ -9,10 +9,19 @@ import typer
 from dcfm_node.api.document import RunName
 from dcfm_node.api.problems import DEGRADED
 from dcfm_node.api.students import Composed, ComposedStudent, Expected
-from dcfm_node.cli.options import DEFAULT_CONFIG, AsJson, Count, Weights
+from dcfm_node.cli.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    CodecFile,
+    Correction,
+    Count,
+    Force,
+    NamesColumns,
+    Seed,
+    Weights,
+)
 from dcfm_node.cli.output import answer
 from dcfm_node.cli.sampled import progress_of
-from dcfm_node.cli.student import Correction
 
 if TYPE_CHECKING:
     from dcfm_node.student.columns import Columns
@@ -43,17 +52,12 @@ def compose(
         ),
     ] = None,
     count: Count = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
+    seed: Seed = 0,
     guidance: Weights = "",
     correct: Correction = "none",
-    codec: Annotated[
-        Path | None, typer.Option(help="The codec's file, in place of that in the folders.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
-    config: Annotated[
-        Path,
-        typer.Option("--config", "-c", help="The node's settings; its table names the columns."),
-    ] = DEFAULT_CONFIG,
+    codec: CodecFile = None,
+    force: Force = False,
+    config: NamesColumns = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Draw samples of several students at once, also of students of different runs.

@@ -18,7 +18,7 @@ from dcfm_node.api.domains import (
     MadePlans,
 )
 from dcfm_node.api.problems import DEGRADED
-from dcfm_node.cli.options import AsJson, Weights
+from dcfm_node.cli.options import AsJson, Seed, Weights
 from dcfm_node.cli.output import ago, answer, table
 from dcfm_node.cli.progress import Progress
 from dcfm_node.errors import UserError
@@ -286,7 +286,7 @@ def run(
         typer.Option(help="attribute=value; one for each attribute that you choose."),
     ] = None,
     plans: Annotated[int, typer.Option(min=1, max=1_000, help="Plans of each combination.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
+    seed: Seed = 0,
     guidance: Weights = "",
     out: Annotated[
         Path | None,

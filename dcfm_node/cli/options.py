@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -43,6 +43,22 @@ Weights = Annotated[
         " place of the run's. A probe counts as novel. More than 1 follows the attributes more"
         " closely, with less variety.",
     ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the random source.")]
+Correction = Annotated[
+    Literal["none", "langevin", "mala", "smc"],
+    typer.Option(
+        help="Correct the bias of composing: by Langevin moves, by moves that are accepted or"
+        " not, or by weighted samples of one combination, drawn anew (give -n at least 32 of"
+        " each). Takes twice the time of composing."
+    ),
+]
+CodecFile = Annotated[
+    Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
+NamesColumns = Annotated[
+    Path, typer.Option("--config", "-c", help="The node's settings; its table names the columns.")
 ]
 
 DEFAULT_CONFIG = Path("node.toml")

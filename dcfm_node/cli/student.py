@@ -13,10 +13,15 @@ from dcfm_node.cli.lineage import earlier_text, superseded_text, verified
 from dcfm_node.cli.options import (
     DEFAULT_CONFIG,
     AsJson,
+    CodecFile,
     Config,
+    Correction,
     Count,
+    Force,
+    NamesColumns,
     OfPeers,
     OfRun,
+    Seed,
     Weights,
 )
 from dcfm_node.cli.output import answer
@@ -43,14 +48,6 @@ Routing = Annotated[
     typer.Option(
         help="Of an ensemble of experts (DDM): mix averages all of them at every step; switch"
         " follows one, drawn anew at every step, with one evaluation in place of one for each."
-    ),
-]
-Correction = Annotated[
-    Literal["none", "langevin", "mala", "smc"],
-    typer.Option(
-        help="Correct the bias of composing: by Langevin moves, by moves that are accepted or"
-        " not, or by weighted samples of one combination, drawn anew (give -n at least 32 of"
-        " each). Takes twice the time of composing."
     ),
 ]
 
@@ -249,18 +246,13 @@ def sample(
         ),
     ] = None,
     count: Count = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random source.")] = 0,
+    seed: Seed = 0,
     guidance: Weights = "",
     routing: Routing = "mix",
     correct: Correction = "none",
-    codec: Annotated[
-        Path | None, typer.Option(help="The codec's file, in place of that in the folder.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
-    config: Annotated[
-        Path,
-        typer.Option("--config", "-c", help="The node's settings; its table names the columns."),
-    ] = DEFAULT_CONFIG,
+    codec: CodecFile = None,
+    force: Force = False,
+    config: NamesColumns = DEFAULT_CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Draw samples of combinations. An attribute that --where does not set takes all its values.
