@@ -274,7 +274,7 @@ def _pictures(first: Document, other: Document) -> bool:
 
 
 def _texts(first: Document, other: Document) -> bool:
-    """Whether both are texts, of which the longer samples hold the shorter ones."""
+    """Whether both are texts. Longer samples have room for shorter ones."""
     kinds = [one.values.get("domain") for one in (first, other)]
     alike = all(isinstance(kind, dict) and kind.get("kind") == "text" for kind in kinds)
     return alike and len(_shape(first)) == len(_shape(other)) == 1

@@ -69,7 +69,7 @@ class JobRunner:
         self._hindrance, self._withheld = "", ""
 
     def problems(self) -> list[Problem]:
-        """Why there are no checkpoints, or no expert. What fails, the swarm knows and counts."""
+        """Why there are no checkpoints, or no expert. The swarm counts failures."""
         what = f"its training goes on without checkpoints: {self._hindrance}"
         found = [Code.CHECKPOINTS_STOPPED.problem(THIS_NODE, what)] * bool(self._hindrance)
         if self._withheld:

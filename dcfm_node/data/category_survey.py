@@ -51,7 +51,7 @@ def survey_categories(path: Path, chosen: Sequence[str]) -> Survey | None:
             seen.setdefault(name, _Column()).see(cell, line)
     labels = [normal(name) for name in chosen]
     if not seen or any(name not in seen for name in labels):
-        return None  # whoever reads tables of numbers says what there is
+        return None  # the reader of tables of numbers says what there is
     rest = {name: column for name, column in seen.items() if name not in labels}
     samples = len(next(iter(seen.values())).cells)
     if any(column.numbers >= MOSTLY * samples for column in rest.values()):

@@ -1,4 +1,4 @@
-"""Composed laws of a student: coloured digits of three silos, of which no silo holds a part."""
+"""Composed laws of a student. Three silos hold coloured digits, and no silo holds the rest."""
 
 from dataclasses import dataclass, field
 from typing import Self
