@@ -103,6 +103,8 @@ class DomainDiscovered(Document):
     samples: int
     shape: tuple[int, ...]
     """Of a sample."""
+    note: str
+    """How the samples were changed to fit the finder; empty if they were not."""
     factors: tuple[FoundFactor, ...]
     seconds: float
 

@@ -242,6 +242,7 @@ def _discovered(found: "Labelled", out: Path, seconds: float) -> DomainDiscovere
         picture=str(picture) if picture.exists() else "",
         samples=len(found.x),
         shape=found.x.shape[1:],
+        note=found.note,
         factors=tuple(
             FoundFactor(
                 name=one.name,
@@ -266,6 +267,7 @@ def _discovered_text(found: DomainDiscovered) -> str:
         [
             table(("factor", "value", "samples"), rows),
             "",
+            *([f"note: {found.note}"] if found.note else []),
             f"labelled {found.samples} samples in {ago(found.seconds)}: {found.data}",
             *([f"note: no sample here has {', '.join(unused)}"] if unused else []),
             f"{look}what you recognise gets a name by --finder {found.finder}"

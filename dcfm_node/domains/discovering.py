@@ -47,11 +47,12 @@ class Sought(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """Samples labelled by a finder: values (N, K)."""
+    """Samples labelled by a finder: values (N, K). `note` says how they were changed, if at all."""
 
     x: Stored
     z: Labels
     made: FinderFile
+    note: str
 
 
 def labelled(
@@ -74,12 +75,12 @@ def labelled(
     if out.exists():
         raise UserError("this exists already", where=str(out), fix="name a new folder with --out")
     if isinstance(how, Sought):
-        x = samples_of(data, None)
+        x, note = samples_of(data, None)
         said = named(_said(how.factors, x), names)
         finder = _trained(x, said, how, tell)
     else:
         made = read_finder(*how)
-        x = samples_of(data, made.said.shape)
+        x, note = samples_of(data, made.said.shape)
         said, finder = named(made.said, names), made.finder
     try:
         z = finder.values(torch.from_numpy(x)).numpy()
@@ -97,11 +98,12 @@ def labelled(
             contact_sheet(x, z, said).save(scratch / SHEET)
         made = read_finder(scratch / FINDER)
         scratch.rename(out)
-    return Labelled(x, z, made)
+    return Labelled(x, z, made, note)
 
 
-def samples_of(data: Path, shape: tuple[int, ...] | None) -> Stored:
-    """All samples (N, *shape) of a folder of pictures or an archive, without labels.
+def samples_of(data: Path, shape: tuple[int, ...] | None) -> tuple[Stored, str]:
+    """All samples (N, *shape) of a folder of pictures or an archive, without labels; and how they
+    were changed.
 
     Args:
         shape: that they must have; pictures in files are resampled to it. None takes their own.
@@ -110,9 +112,12 @@ def samples_of(data: Path, shape: tuple[int, ...] | None) -> Stored:
         DataError: the data cannot be read, or are too few.
     """
     found = look(data, (), None)
-    spec, wanted = found.spec, shape or found.shape
+    spec, wanted, note = found.spec, shape or found.shape, ""
     if isinstance(spec, FolderData):
         spec = spec.model_copy(update={"resize": spec.resize or wanted != found.shape})
+        if wanted != found.shape:
+            here, there = (" x ".join(map(str, one)) for one in (found.shape, wanted))
+            note = f"the pictures have {here} numbers, and were resampled to the finder's {there}"
         raw = read_folder(spec, {}, wanted)
     elif isinstance(spec, NpzData):
         raw = read_npz(spec, {}, (), wanted)
@@ -129,7 +134,7 @@ def samples_of(data: Path, shape: tuple[int, ...] | None) -> Stored:
         )
     if not np.isfinite(x).all():
         raise DataError("holds numbers that are not finite", where=str(data), fix="remove them")
-    return x
+    return x, note
 
 
 def named(said: Said, names: Sequence[str]) -> Said:

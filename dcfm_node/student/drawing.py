@@ -7,6 +7,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,8 +69,8 @@ def draw(
     Raises:
         ConfigError: the codec's file is missing or differs.
         UserError: the GPU does not work.
-        Failed: the model does not hold the tensors of the run's network, or a snapshot or this
-            machine's memory cannot hold what is needed.
+        Failed: the model does not hold the tensors of the run's network, a snapshot or this
+            machine's memory cannot hold what is needed, or the samples are no numbers.
     """
     away = max((len(one.away) for one in own), default=0)
     check_room(manifest, count, available(), away)
@@ -90,6 +91,10 @@ def draw(
     except (RuntimeError, MemoryError) as error:  # from torch: memory or shapes
         what = f"sampling failed: {error}"
         raise Failed(what, where=str(model), fix="draw fewer samples with -n") from error
+    if not np.isfinite(x).all():
+        what = "the student gives something else than finite numbers"
+        fix = "give smaller --guidance or weights in --where; else do not use this student"
+        raise Failed(what, where=str(model), fix=fix)
     return Samples(x, labels.numpy())
 
 

@@ -194,13 +194,14 @@ class JobRunner:
         return auc if auc >= 0.0 else None
 
     def _reference(self, job: Job, half: EncodedSamples) -> Outcome:
-        """A network of half of the training samples, which starts as the expert did."""
+        """A network of half of the training samples, as of round 0: the run's student, which later
+        rounds start from, has learnt from the other half too."""
         train, _ = without(job.probes, half, self._encoded[1])
         data = SiloData(job.silo, replace(train, x=standardised(train.x, job.scale)), self._holdout)
         name = f"{job.checkpoint.name}-reference"
         paths = job.model_copy(update={"checkpoint": job.checkpoint.with_name(name)})
         learner = learner_of(shortened(self._manifest))
-        return learner.train(data, _start(job), seed=job.seed, callbacks=self._callbacks(paths))
+        return learner.train(data, Start(), seed=job.seed, callbacks=self._callbacks(paths))
 
     def _prepare(self, probes: tuple[Label, ...], scale: Scale | None) -> None:
         """Let the data be without probes, and in the scale of a job. All jobs of a run have the

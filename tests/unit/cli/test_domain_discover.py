@@ -51,6 +51,7 @@ def test_found_factors_are_named_applied_elsewhere_and_declared(
     assert run(monkeypatch, *ask, tmp_path / "named", *finder, *names) == 0
     named = json.loads(capsys.readouterr().out)
     assert named["digest"] != said["digest"], "the names are in the file"
+    assert said["note"] == named["note"] == ""
     with np.load(named["data"]) as data:
         assert set(data["colour"][~green]) == {"red"}
 
@@ -65,6 +66,24 @@ def test_found_factors_are_named_applied_elsewhere_and_declared(
     assert run(monkeypatch, *site, "--json") == 0
     data_found = json.loads(capsys.readouterr().out)["data"]
     assert {one["name"] for one in data_found["attributes"]} == {"factor-1", "colour"}
+
+
+def test_pictures_of_another_size_are_said_to_be_resampled(
+    tmp_path: Path,
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ask = ("domain", "discover", pictures, "--out")
+    assert run(monkeypatch, *ask, tmp_path / "found", "--factor", 2, "--steps", 5) == 0
+    assert "resampled" not in capsys.readouterr().out
+    for file in pictures.iterdir():
+        with Image.open(file) as picture:
+            picture.resize((8, 6)).save(file)
+    finder = ("--finder", tmp_path / "found" / "finder.safetensors")
+    assert run(monkeypatch, *ask, tmp_path / "again", *finder) == 0
+    why = "the pictures have 3 x 6 x 8 numbers, and were resampled to the finder's 3 x 4 x 4"
+    assert f"note: {why}\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

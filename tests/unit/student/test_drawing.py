@@ -89,6 +89,15 @@ def test_the_runs_own_network_is_drawn_from(tmp_path: Path) -> None:
     assert out.stat().st_size > 0
 
 
+def test_samples_that_are_no_numbers_are_not_written(tmp_path: Path) -> None:
+    made = manifest()
+    last = {name: part * 0 + 1e6 for name, part in networks.build(made).state_dict().items()}
+    model, out = write(made, tmp_path / "model.safetensors", **last), tmp_path / "samples.npz"
+    with pytest.raises(Failed, match="something else than finite numbers"):
+        draw(made, model, [(1,)], counts={}, count=3, seed=0, out=out, scale=None)
+    assert not out.exists()
+
+
 def test_samples_are_drawn_in_the_units_of_the_data(tmp_path: Path) -> None:
     made = manifest()
     model, out = write(made, tmp_path / "model.safetensors"), tmp_path / "samples.npz"

@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from dcfm_node.data.spec import BuiltinData, NpzData
+from dcfm_node.flow import networks
+from dcfm_node.flow.method import SiloData, Start
 from dcfm_node.flow.stages import Outcome
+from dcfm_node.methods.dcfm.learner import DcfmLearner
 from dcfm_node.records.entries import MEMBERSHIP
 from dcfm_node.wire.envelope import manifest_bytes
 from dcfm_node.worker import membership
@@ -69,6 +73,26 @@ def test_a_worker_keeps_back_what_tells_too_much_and_does_not_train_it_twice(
         runner.run(job(tmp_path))
     with pytest.raises(pytest.fail.Exception):
         runner.run(job(tmp_path, key="refine-1-a"))
+
+
+def test_the_reference_of_a_later_round_knows_no_student(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The student has learnt from all of the silo's samples, so beside it nothing looks known."""
+    starts: list[Start] = []
+
+    def train(self: Any, silo: SiloData, start: Start, **_: Any) -> Outcome:
+        starts.append(start)
+        return Outcome(networks.build(self.manifest).state_dict(), {"holdout_loss": 1.0})
+
+    monkeypatch.setattr(DcfmLearner, "train", train)
+    runner = JobRunner(setup(tmp_path, membership_auc=1.0), lambda line: None, torch.device("cpu"))
+    student = job(tmp_path).output.with_name("student.safetensors")
+    save_file(dict(networks.build(manifest()).state_dict()), student)
+    runner.run(job(tmp_path, round=1, anchor=student, init=student))
+    expert, reference = starts
+    assert (expert.round, expert.anchor is None) == (1, False)
+    assert reference == Start()
 
 
 def test_an_expert_that_knows_its_samples_by_heart_is_told_from_one_that_does_not(
