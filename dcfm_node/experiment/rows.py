@@ -8,8 +8,8 @@ from dataclasses import asdict
 import torch
 
 from dcfm_node.experiment.lab import code
+from dcfm_node.experiment.lines import TELL_S, Measured, Progress, TrialSpec, device_of, tell
 from dcfm_node.experiment.results import Row, kept_row, write_json
-from dcfm_node.experiment.trial import TELL_S, Measured, Progress, TrialSpec, device_of, tell
 from dcfm_node.wire.canonical import sha256
 
 

@@ -12,11 +12,11 @@ from dcfm_node.errors import Failed, UserError
 from dcfm_node.experiment import results, settings, show
 from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.costs.settings import Costs
+from dcfm_node.experiment.lines import TrialSpec
 from dcfm_node.experiment.parity.settings import Parity
 from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.results import Results
 from dcfm_node.experiment.settings import Experiment, Given
-from dcfm_node.experiment.trial import TrialSpec
 
 MAX_LINE_BYTES = 1 << 20
 
@@ -131,7 +131,7 @@ async def _trial(request: Request, partition: str, seed: int, watch: Watch) -> N
     log = request.out / f"trial-{partition}-{seed}.log"
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "dcfm_node.experiment.trial"),
+            *(sys.executable, "-m", "dcfm_node.experiment"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,

@@ -1,104 +1,37 @@
-"""A trial: trains, samples and measures every method on one partition with one seed.
+"""A trial: trains, samples and measures every method on one partition with one seed."""
 
-`python -m dcfm_node.experiment.trial` reads one `TrialSpec` as JSON from stdin and writes its
-progress as JSON lines to stdout. It can be killed at any time: the next one resumes, because all
-results are stored under a digest of their inputs.
-"""
-
-import os
-import sys
-import threading
 import time
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
 from dcfm_node import plugins
-from dcfm_node.data.spec import FilePath
 from dcfm_node.domains.base import Evaluator, Split, queries
 from dcfm_node.domains.fitting import Fitted, fit_codec
-from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, settings
-from dcfm_node.experiment.algebra.settings import Algebra
 from dcfm_node.experiment.choice import Way, closest, distances
-from dcfm_node.experiment.discovery.settings import Discovery
-from dcfm_node.experiment.factorised.settings import Factorised
 from dcfm_node.experiment.lab import Lab, code
+from dcfm_node.experiment.lines import (
+    NOISE_SEED,
+    TELL_S,
+    Measured,
+    Progress,
+    TrialSpec,
+    device_of,
+    named,
+    tell,
+)
 from dcfm_node.experiment.membership import membership
-from dcfm_node.experiment.parity.settings import Parity
-from dcfm_node.experiment.penalty.settings import Penalty
 from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
 from dcfm_node.experiment.settings import Experiment, MethodName
-from dcfm_node.experiment.strangers.settings import Strangers
-from dcfm_node.experiment.switching.settings import Switching
-from dcfm_node.flow.device import choose
 from dcfm_node.flow.inpainting import BANK_SEED, Inpainter, bank
-from dcfm_node.records.base import Model
 from dcfm_node.samples import Floats, Labels, Samples, joined, unit
 from dcfm_node.wire.canonical import sha256
-
-if TYPE_CHECKING:
-    from dcfm_node.experiment.parity.trial import ParityTrial
-    from dcfm_node.experiment.penalty.trial import PenaltyTrial
-    from dcfm_node.experiment.rows import RowsTrial
-    from dcfm_node.experiment.strangers.trial import StrangerTrial
-
-NOISE_SEED = 1_234
-TELL_S = 0.3
-NICE = 10
-"""Added to the niceness of strangers' trials: they take hours in the background."""
-
-
-class TrialSpec(Model):
-    """Which trial to run, and its output folder, device and threads."""
-
-    experiment: str
-    preset: str
-    partition: str
-    seed: int
-    out: FilePath
-    data: FilePath | None = None
-    device: str = "auto"
-    threads: Annotated[int, Field(ge=0)] = 1
-
-
-class Progress(Model):
-    """Current activity and its finished share, 0 to 1; `done` of `total` methods are finished."""
-
-    event: Literal["progress"] = "progress"
-    method: str
-    what: str
-    share: float
-    done: int
-    total: int
-
-
-class Measured(Model):
-    """A row is on disk."""
-
-    event: Literal["measured"] = "measured"
-    method: str
-    done: int
-
-
-class Broken(Model):
-    """The trial cannot go on; the operator must act."""
-
-    event: Literal["broken"] = "broken"
-    what: str
-    where: str
-    fix: str
-    more: tuple[str, ...] = ()
-
-
-Line = Progress | Measured | Broken
 
 
 class Trial:
@@ -292,78 +225,3 @@ def first_rows(c: Labels, each: int) -> Labels:
     """The first `each` rows of every combination of labels (N, n)."""
     kinds, of = np.unique(c, axis=0, return_inverse=True)
     return np.concatenate([np.flatnonzero(of == kind)[:each] for kind in range(len(kinds))])
-
-
-def tell(line: Line) -> None:
-    """Write one line to the process that started the trial."""
-    sys.stdout.write(line.model_dump_json() + "\n")
-    sys.stdout.flush()
-
-
-def named(name: str, kind: str) -> str:
-    """A metric's name in a row, for known or for novel combinations."""
-    return f"{kind}_{name}" if name.endswith("accuracy") else f"{name}_{kind}"
-
-
-def device_of(wish: str) -> torch.device:
-    """The device that `--device` names.
-
-    Raises:
-        UserError: the machine has no such device, or one that does not work.
-    """
-    return choose(wish, where=f"--device {wish}", instead="give --device auto or cpu")
-
-
-def _trial_of(spec: TrialSpec) -> "Trial | StrangerTrial | PenaltyTrial | RowsTrial | ParityTrial":
-    given = settings.read(spec.experiment, spec.preset)
-    if isinstance(given, Strangers):
-        from dcfm_node.experiment.strangers.trial import StrangerTrial
-
-        os.nice(NICE)
-        return StrangerTrial(spec, given)
-    if isinstance(given, Penalty):
-        from dcfm_node.experiment.penalty.trial import PenaltyTrial
-
-        return PenaltyTrial(spec, given)
-    if isinstance(given, Switching):
-        from dcfm_node.experiment.switching.trial import SwitchingTrial
-
-        return SwitchingTrial(spec, given)
-    if isinstance(given, Parity):
-        from dcfm_node.experiment.parity.trial import ParityTrial
-
-        return ParityTrial(spec, given)
-    if isinstance(given, Algebra):
-        from dcfm_node.experiment.algebra.trial import AlgebraTrial
-
-        return AlgebraTrial(spec, given)
-    if isinstance(given, Factorised):
-        from dcfm_node.experiment.factorised.trial import FactorisedTrial
-
-        return FactorisedTrial(spec, given)
-    if isinstance(given, Discovery):
-        from dcfm_node.experiment.discovery.trial import DiscoveryTrial
-
-        return DiscoveryTrial(spec, given)
-    return Trial(spec)
-
-
-def _end_with_parent() -> None:
-    """End with the process that started the trial, when stdin ends."""
-    sys.stdin.read()
-    os._exit(1)
-
-
-def main() -> None:
-    """Read the specification and run it; exit code 2 where the operator must act."""
-    spec = TrialSpec.model_validate_json(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        _trial_of(spec).run()
-    except UserError as error:
-        tell(Broken(what=error.what, where=error.where, fix=error.fix, more=error.more))
-        sys.exit(error.exit_code)
-
-
-if __name__ == "__main__":
-    main()

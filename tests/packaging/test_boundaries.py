@@ -11,7 +11,7 @@ PRINTS = {
     "daemon/logs.py": "the log's",
     "demo/live.py": "the demo's",
     "experiment/progress.py": "an experiment's progress",
-    "experiment/trial.py": "a pipe to its parent",
+    "experiment/lines.py": "a pipe to its parent",
     "page/__main__.py": "a pipe to its daemon",
     "student/sampler.py": "a program without this package",
     "worker/__main__.py": "a pipe to its daemon",

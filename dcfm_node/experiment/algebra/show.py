@@ -7,9 +7,9 @@ import numpy as np
 
 from dcfm_node.experiment.algebra.settings import DIGITS, STUDENTS, Algebra
 from dcfm_node.experiment.figures import COLOURS, DPI, INK, MARKERS
+from dcfm_node.experiment.lines import named
 from dcfm_node.experiment.results import Results, Row
 from dcfm_node.experiment.tables import cell, head, markdown, measured
-from dcfm_node.experiment.trial import named
 
 WORDS = """\
 Eq. 5 of DCFM adds velocities. Its score is that of the law Π_j p_j^w_j, but its flow does not end

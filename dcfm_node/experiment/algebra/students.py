@@ -12,8 +12,8 @@ from dcfm_node.domains.distances import precision_recall
 from dcfm_node.domains.settings import DigitsSettings
 from dcfm_node.experiment.algebra.settings import Students
 from dcfm_node.experiment.lab import Lab, Tell
+from dcfm_node.experiment.lines import TrialSpec, named
 from dcfm_node.experiment.results import Metrics
-from dcfm_node.experiment.trial import TrialSpec, named
 from dcfm_node.flow.correcting import Terms, composition
 from dcfm_node.flow.guidance import OwnWeights
 from dcfm_node.flow.labels import null_label

@@ -8,9 +8,9 @@ from torch import Tensor
 from dcfm_node.experiment.algebra.problems import PIXELS, ColouredDigits, Composed
 from dcfm_node.experiment.algebra.settings import DIGITS, STUDENTS, Algebra, Way
 from dcfm_node.experiment.algebra.students import StudentDigits
+from dcfm_node.experiment.lines import NOISE_SEED, TrialSpec
 from dcfm_node.experiment.results import Row
 from dcfm_node.experiment.rows import RowsTrial
-from dcfm_node.experiment.trial import NOISE_SEED, TrialSpec
 from dcfm_node.flow.correcting import Terms, corrected
 from dcfm_node.flow.sampling import Corrector
 

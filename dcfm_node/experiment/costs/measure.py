@@ -24,8 +24,8 @@ from dcfm_node.experiment.costs.settings import (
 )
 from dcfm_node.experiment.costs.steps import Steps
 from dcfm_node.experiment.costs.timing import time_steps
+from dcfm_node.experiment.lines import device_of
 from dcfm_node.experiment.results import Metrics, Row, kept_row, write_json
-from dcfm_node.experiment.trial import device_of
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.records.base import Model
 from dcfm_node.wire.canonical import sha256

@@ -9,9 +9,9 @@ import torch
 from dcfm_node.domains.base import SplitSpec, made
 from dcfm_node.experiment.discovery.measures import clustered, compared, judged
 from dcfm_node.experiment.discovery.settings import SHOWN, Discovery, Way, figure_file
+from dcfm_node.experiment.lines import NOISE_SEED, TrialSpec, named
 from dcfm_node.experiment.results import Metrics, Row, save_samples
 from dcfm_node.experiment.rows import RowsTrial
-from dcfm_node.experiment.trial import NOISE_SEED, TrialSpec, named
 from dcfm_node.flow.discovery import Discovering, Factors, Wish, discover
 from dcfm_node.flow.trainer import Callbacks
 from dcfm_node.networks.settings import MlpSettings

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from dcfm_node.experiment.factorised.problems import Sum
 from dcfm_node.experiment.factorised.settings import TRUTH, VALUES, Factorised, Kind
+from dcfm_node.experiment.lines import NOISE_SEED, TrialSpec, named
 from dcfm_node.experiment.results import Metrics, Row
 from dcfm_node.experiment.rows import RowsTrial
-from dcfm_node.experiment.trial import NOISE_SEED, TrialSpec, named
 from dcfm_node.flow import stages
 from dcfm_node.flow.sampling import sample
 from dcfm_node.flow.stages import EncodedSamples

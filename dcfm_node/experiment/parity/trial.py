@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from dcfm_node.domains.base import Split
 from dcfm_node.domains.shares import wilson
 from dcfm_node.experiment.lab import Lab, Trained, code
+from dcfm_node.experiment.lines import TELL_S, Measured, Progress, TrialSpec, device_of, tell
 from dcfm_node.experiment.parity.corpus import ASCII, LETTERS, Corpus, corpus
 from dcfm_node.experiment.parity.images import LENGTH, LEVELS, TOKENS, pictured
 from dcfm_node.experiment.parity.ngram import Judge
 from dcfm_node.experiment.parity.settings import CAUSAL, OWN, PICTURES, POOLED, TOP_K, Kind, Parity
 from dcfm_node.experiment.results import Metrics, Row, kept_row, write_json
-from dcfm_node.experiment.trial import TELL_S, Measured, Progress, TrialSpec, device_of, tell
 from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.networks import load
 from dcfm_node.methods.dcfm.schedule import Dcfm

@@ -8,12 +8,7 @@ import torch
 
 from dcfm_node.domains.base import Split, queries
 from dcfm_node.experiment.lab import Lab, code
-from dcfm_node.experiment.penalty.problems import dependence, make
-from dcfm_node.experiment.penalty.settings import WINDOWS, Penalty
-from dcfm_node.experiment.results import Row, kept_row, write_json
-from dcfm_node.experiment.strangers.defaults import manifest_of
-from dcfm_node.experiment.strangers.measure import measure
-from dcfm_node.experiment.trial import (
+from dcfm_node.experiment.lines import (
     NOISE_SEED,
     TELL_S,
     Measured,
@@ -23,6 +18,11 @@ from dcfm_node.experiment.trial import (
     named,
     tell,
 )
+from dcfm_node.experiment.penalty.problems import dependence, make
+from dcfm_node.experiment.penalty.settings import WINDOWS, Penalty
+from dcfm_node.experiment.results import Row, kept_row, write_json
+from dcfm_node.experiment.strangers.defaults import manifest_of
+from dcfm_node.experiment.strangers.measure import measure
 from dcfm_node.flow.losses import Penalty as PenaltyRows
 from dcfm_node.flow.sampling import sample
 from dcfm_node.flow.sources import BatchSampler, PathSample, all_live

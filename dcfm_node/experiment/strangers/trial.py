@@ -11,14 +11,7 @@ import torch
 from dcfm_node.domains.base import queries
 from dcfm_node.domains.space import Space
 from dcfm_node.experiment.lab import code
-from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
-from dcfm_node.experiment.strangers import suite
-from dcfm_node.experiment.strangers.course import ROOMS, Course
-from dcfm_node.experiment.strangers.defaults import manifest_of
-from dcfm_node.experiment.strangers.files import write
-from dcfm_node.experiment.strangers.measure import measure
-from dcfm_node.experiment.strangers.settings import DEFAULTS, Strangers
-from dcfm_node.experiment.trial import (
+from dcfm_node.experiment.lines import (
     NOISE_SEED,
     TELL_S,
     Measured,
@@ -28,6 +21,13 @@ from dcfm_node.experiment.trial import (
     named,
     tell,
 )
+from dcfm_node.experiment.results import Metrics, Row, kept_row, save_samples, write_json
+from dcfm_node.experiment.strangers import suite
+from dcfm_node.experiment.strangers.course import ROOMS, Course
+from dcfm_node.experiment.strangers.defaults import manifest_of
+from dcfm_node.experiment.strangers.files import write
+from dcfm_node.experiment.strangers.measure import measure
+from dcfm_node.experiment.strangers.settings import DEFAULTS, Strangers
 from dcfm_node.samples import Samples
 from dcfm_node.wire.canonical import sha256
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dcfm_node.domains.base import Split
 from dcfm_node.experiment.lab import Lab
+from dcfm_node.experiment.lines import TrialSpec
 from dcfm_node.experiment.results import Metrics, Row
 from dcfm_node.experiment.rows import RowsTrial
 from dcfm_node.experiment.switching.laws import (
@@ -22,7 +23,6 @@ from dcfm_node.experiment.switching.laws import (
 )
 from dcfm_node.experiment.switching.mixtures import Mixture
 from dcfm_node.experiment.switching.settings import EXACT, Mixtures, Switching
-from dcfm_node.experiment.trial import TrialSpec
 from dcfm_node.flow.labels import null_label
 from dcfm_node.flow.losses import VelocityField
 from dcfm_node.flow.networks import load

@@ -13,7 +13,7 @@ from dcfm_node.experiment.algebra import show
 from dcfm_node.experiment.algebra.problems import ColouredDigits, Composed
 from dcfm_node.experiment.algebra.settings import DIGITS, STUDENTS, Algebra, Law, Way
 from dcfm_node.experiment.algebra.trial import AlgebraTrial
-from dcfm_node.experiment.trial import TrialSpec
+from dcfm_node.experiment.lines import TrialSpec
 
 PLAIN = {"name": "p", "means": (0.0, 1.0), "deviations": (1.5, 0.6), "weights": (-0.6, 1.6)}
 

@@ -8,8 +8,9 @@ import pytest
 
 from dcfm_node.experiment import figures, results
 from dcfm_node.experiment.lab import Lab
+from dcfm_node.experiment.lines import TrialSpec
 from dcfm_node.experiment.settings import load, of_results
-from dcfm_node.experiment.trial import Trial, TrialSpec
+from dcfm_node.experiment.trial import Trial
 from tests.unit.domains.chest.radiographs import SIDE, write
 
 TEXT = f"""

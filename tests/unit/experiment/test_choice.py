@@ -12,10 +12,11 @@ from dcfm_node.domains.base import Evaluator
 from dcfm_node.domains.features import feature_network
 from dcfm_node.experiment import choice, results, tables
 from dcfm_node.experiment.choice import Way, closest, distances, ways
+from dcfm_node.experiment.lines import TrialSpec
 from dcfm_node.experiment.methods import Draw
 from dcfm_node.experiment.results import Results, read_row
 from dcfm_node.experiment.settings import Choice, load
-from dcfm_node.experiment.trial import Trial, TrialSpec
+from dcfm_node.experiment.trial import Trial
 from dcfm_node.files import shipped
 from dcfm_node.flow import metrics
 from dcfm_node.flow.codec import standardised

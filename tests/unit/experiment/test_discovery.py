@@ -11,7 +11,7 @@ from dcfm_node.experiment.discovery import show
 from dcfm_node.experiment.discovery.measures import compared, judged, probed
 from dcfm_node.experiment.discovery.settings import Discovery, Way
 from dcfm_node.experiment.discovery.trial import DiscoveryTrial
-from dcfm_node.experiment.trial import TrialSpec
+from dcfm_node.experiment.lines import TrialSpec
 from dcfm_node.samples import Samples
 
 

@@ -11,7 +11,7 @@ from dcfm_node.experiment.factorised import show
 from dcfm_node.experiment.factorised.problems import GAP, Sum
 from dcfm_node.experiment.factorised.settings import TRUTH, Factorised, Sums
 from dcfm_node.experiment.factorised.trial import FactorisedTrial, posed
-from dcfm_node.experiment.trial import TrialSpec
+from dcfm_node.experiment.lines import TrialSpec
 from dcfm_node.samples import Samples
 
 SIGMA = 0.2

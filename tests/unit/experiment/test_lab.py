@@ -8,7 +8,7 @@ import torch
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import methods, settings
 from dcfm_node.experiment.lab import Lab
-from dcfm_node.experiment.trial import device_of
+from dcfm_node.experiment.lines import device_of
 from dcfm_node.flow.codec import unstandardised
 from dcfm_node.flow.stages import Outcome
 from dcfm_node.methods.dcfm import learner

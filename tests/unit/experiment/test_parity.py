@@ -9,6 +9,7 @@ import pytest
 
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import results, settings, show
+from dcfm_node.experiment.lines import TrialSpec
 from dcfm_node.experiment.parity import corpus as texts
 from dcfm_node.experiment.parity import trial
 from dcfm_node.experiment.parity.corpus import Corpus, clusters, docstrings, windowed
@@ -17,7 +18,6 @@ from dcfm_node.experiment.parity.settings import LINEUP, OWN, POOLED, Parity
 from dcfm_node.experiment.parity.show import interval
 from dcfm_node.experiment.parity.trial import ParityTrial, compared
 from dcfm_node.experiment.results import Results, Row
-from dcfm_node.experiment.trial import TrialSpec
 
 WORDS = ("alpha beta gamma delta", "socket server client port", "matrix vector number sum")
 

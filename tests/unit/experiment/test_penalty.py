@@ -10,6 +10,7 @@ import torch
 
 from dcfm_node.errors import ConfigError
 from dcfm_node.experiment import results, settings
+from dcfm_node.experiment.lines import TrialSpec
 from dcfm_node.experiment.penalty import show
 from dcfm_node.experiment.penalty.problems import dependence, make
 from dcfm_node.experiment.penalty.settings import OFF, WINDOWS, Penalty
@@ -17,7 +18,6 @@ from dcfm_node.experiment.penalty.trial import PenaltyTrial, Windowed
 from dcfm_node.experiment.strangers.defaults import manifest_of
 from dcfm_node.experiment.strangers.measure import measure
 from dcfm_node.experiment.strangers.problem import combinations, spans
-from dcfm_node.experiment.trial import TrialSpec
 from dcfm_node.flow.losses import evaluate_terms, penalty_loss
 from dcfm_node.flow.sources import all_live
 from dcfm_node.flow.stages import EncodedSamples, points_of

@@ -9,6 +9,7 @@ import pytest
 from dcfm_node.data.source import load
 from dcfm_node.errors import ConfigError
 from dcfm_node.experiment import results, settings
+from dcfm_node.experiment.lines import TrialSpec
 from dcfm_node.experiment.strangers import show, suite
 from dcfm_node.experiment.strangers.defaults import manifest_of
 from dcfm_node.experiment.strangers.files import write
@@ -22,7 +23,6 @@ from dcfm_node.experiment.strangers.problem import (
 )
 from dcfm_node.experiment.strangers.settings import DEFAULTS, Strangers
 from dcfm_node.experiment.strangers.trial import StrangerTrial
-from dcfm_node.experiment.trial import TrialSpec
 from dcfm_node.samples import Samples
 from dcfm_node.swarm.coverage import coverage
 

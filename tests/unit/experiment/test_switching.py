@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dcfm_node.experiment import results, settings
+from dcfm_node.experiment.lines import TrialSpec
 from dcfm_node.experiment.switching import laws, show
 from dcfm_node.experiment.switching.laws import (
     average_law,
@@ -20,7 +21,6 @@ from dcfm_node.experiment.switching.laws import (
 from dcfm_node.experiment.switching.mixtures import Mixture
 from dcfm_node.experiment.switching.settings import Switching
 from dcfm_node.experiment.switching.trial import Experts, SwitchingTrial
-from dcfm_node.experiment.trial import TrialSpec
 from dcfm_node.paths.linear import LinearPath
 from dcfm_node.paths.settings import LinearPathSettings
 
