@@ -23,7 +23,8 @@ SILO_COLOURS = (
     "#7A5195",
     "#808000",
 )
-"""One colour per silo, chosen for colour-blind readers."""
+"""One colour per silo, or per channel of a series, chosen for colour-blind readers."""
+DASHES = ("-", "--", ":", "-.")
 KNOWN, NOVEL = ("#64748B", "#8C6D46", "#8E5FB0"), "#C2304A"
 """Colours of points: known combinations cycle through three, all novel ones share one."""
 INK, GREY, WRONG = "#1b1b1b", "#444444", "#d7191c"
@@ -127,15 +128,17 @@ def lines(axes: "Axes", space: Space, panel: Panel) -> None:
 
 def numbers(axes: "Axes", x: Floats, novel: bool) -> None:
     """Samples of one combination: up to three numbers as points, longer vectors as lines, series
-    (N, channels, length) as lines in a colour for each channel."""
+    (N, channels, length) as lines, each channel in a colour and dashes of its own, up to 32."""
     if x.ndim == 2 and x.shape[1] <= 3:
         across, up = plane(x).T
         axes.scatter(across, up, s=9, color=NOVEL if novel else KNOWN[0], alpha=0.55, linewidths=0)
         return
     channels = x[:LINES].reshape(len(x[:LINES]), -1, x.shape[-1]).swapaxes(0, 1)
     for place, lines in enumerate(channels):
-        hue = NOVEL if novel and len(channels) == 1 else KNOWN[place % len(KNOWN)]
-        axes.plot(lines.T, color=hue, alpha=0.7, linewidth=0.9)
+        alone = NOVEL if novel else KNOWN[0]
+        hue = alone if len(channels) == 1 else SILO_COLOURS[place % len(SILO_COLOURS)]
+        dashes = DASHES[place // len(SILO_COLOURS) % len(DASHES)]
+        axes.plot(lines.T, color=hue, linestyle=dashes, alpha=0.7, linewidth=0.9)
 
 
 def caption(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from dcfm_node.domains import base, grid, panels, pictures, tiles
 from dcfm_node.domains.base import SplitSpec
@@ -220,3 +221,11 @@ def test_few_columns_in_other_units_are_not_drawn_on_equal_axes(many):
     x[:, 0] *= 1e5
     image = base.named("plain").sheet(space, Samples(x, c))
     assert min(image.size) > 100
+
+
+def test_no_two_channels_of_a_series_look_alike() -> None:
+    axes = Figure().add_subplot()
+    panels.numbers(axes, np.zeros((2, 32, 5)), novel=True)
+    kinds = {(line.get_color(), line.get_linestyle()) for line in axes.get_lines()}
+    assert len(axes.get_lines()) == 2 * 32
+    assert len(kinds) == 32
