@@ -113,14 +113,14 @@ def episodes(dataset: Dataset, columns: Sequence[str], skip: Sequence[int]) -> I
     seen: set[int] = set()
     for file in dataset.files:
         whole: list[dict[str, NDArray[Any]]] = []
-        number, first = -1, 0
+        number, first, many = -1, 0, 0
         for row, part in _parts(dataset, file, [*dict.fromkeys((EPISODE, FRAME, TIME, *columns))]):
             current = int(part[EPISODE][0, 0])
             if whole and current != number:
                 yield from _whole(dataset, Episode(number, str(file), first, _joined(whole)), skip)
                 whole = []
             if not whole:
-                number, first = current, row
+                number, first, many = current, row, 0
                 if number in seen:
                     raise DataError(
                         f"episode {number} begins a second time",
@@ -128,7 +128,11 @@ def episodes(dataset: Dataset, columns: Sequence[str], skip: Sequence[int]) -> I
                         fix="remove one of the two, or write the dataset anew with LeRobot",
                     )
                 seen.add(number)
-            whole.append(part)
+            many += len(part[FRAME])
+            if number not in skip and many > dataset.lengths.get(number, 0):
+                raise _miscounted(dataset, Episode(number, str(file), first, part), many)
+            if number not in skip or not whole:  # what is skipped takes no memory
+                whole.append(part)
         if whole:
             yield from _whole(dataset, Episode(number, str(file), first, _joined(whole)), skip)
     for missing in sorted(dataset.lengths.keys() - seen):
@@ -230,6 +234,12 @@ def _array(column: "Array", dataset: Dataset, name: str, where: str, row: int) -
         empty = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
         what = f"has no value of {name!r}"
         raise DataError(what, where=where.format(row + empty), fix="repair or skip this episode")
+    whole = pa.types.is_integer(column.type)
+    if (name in (EPISODE, FRAME) and not whole) or (
+        name == TIME and not whole and not pa.types.is_floating(column.type)
+    ):
+        what = f"{name!r} holds {column.type}, not {'numbers' if name == TIME else 'whole numbers'}"
+        raise DataError(what, where=where.format(row), fix="write the dataset anew with LeRobot")
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return np.asarray(column.to_pylist(), np.str_)[:, None]
     listed = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
@@ -267,14 +277,8 @@ def _whole(dataset: Dataset, episode: Episode, skip: Sequence[int]) -> Iterator[
             where=episode.at(int(wrong)),
             fix=f"repair the dataset, or {_skip(episode)}",
         )
-    said = dataset.lengths.get(episode.number)
-    if said != len(frames):
-        what = "lists no such episode" if said is None else f"says {said}"
-        raise DataError(
-            f"has {len(frames)} frames; meta {what}",
-            where=episode.where,
-            fix=f"copy the whole file, or {_skip(episode)}",
-        )
+    if dataset.lengths.get(episode.number) != len(frames):
+        raise _miscounted(dataset, episode, len(frames))
     steps = np.diff(episode.columns[TIME][:, 0].astype(np.float64))
     for wrong in np.flatnonzero(~(np.abs(steps - 1 / dataset.fps) < 0.5 / dataset.fps)):
         raise DataError(
@@ -284,6 +288,14 @@ def _whole(dataset: Dataset, episode: Episode, skip: Sequence[int]) -> Iterator[
             fix=f"resample the episode to one rate, or {_skip(episode)}",
         )
     yield episode
+
+
+def _miscounted(dataset: Dataset, episode: Episode, many: int) -> DataError:
+    said = dataset.lengths.get(episode.number)
+    what = "lists no such episode" if said is None else f"says {said}"
+    fix = f"copy the whole file, or {_skip(episode)}"
+    more = " or more" if said is None or many > said else ""
+    return DataError(f"has {many}{more} frames; meta {what}", where=episode.where, fix=fix)
 
 
 def _skip(episode: Episode) -> str:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 INFO = Path("meta", "info.json")
 MAX_META_BYTES = 1 << 28
+MAX_SIDE = 1 << 16
+"""Largest side of a feature."""
+MAX_ROWS = 1 << 20
+"""Most rows of `meta`: episodes, or tasks."""
 NUMBERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 _EPISODE = ("episode_index", "length")
 _WRITE = "write the dataset anew with LeRobot"
@@ -148,8 +152,11 @@ def _features(info: Mapping[str, Any], file: Path) -> dict[str, Feature]:
     said, found = info.get("features"), {}
     for name, feature in said.items() if isinstance(said, dict) else ():
         shape = feature.get("shape") if isinstance(feature, dict) else None
-        if not isinstance(shape, list) or not all(type(side) is int for side in shape):
-            raise DataError(f"features.{name} has no shape", where=str(file), fix=_WRITE)
+        if not isinstance(shape, list) or not all(
+            type(side) is int and 1 <= side <= MAX_SIDE for side in shape
+        ):
+            what = f"features.{name} has no shape with sides from 1 to {MAX_SIDE}"
+            raise DataError(what, where=str(file), fix=_WRITE)
         found[name] = Feature(str(feature.get("dtype")), tuple(shape), _names(feature, shape))
     if not found:
         raise DataError("describes no features", where=str(file), fix=_WRITE)
@@ -200,5 +207,7 @@ def _rows(folder: Path, kind: str) -> tuple[list[Mapping[str, Any]], Path]:
             # The statistics of episodes are large.
             columns = [n for n in opened.schema_arrow.names if kind == "tasks" or n in _EPISODE]
             for batch in opened.iter_batches(1024, columns=columns, use_threads=False):
+                if len(found) + batch.num_rows > MAX_ROWS:
+                    raise ValueError(f"meta has more than {MAX_ROWS} {kind}")
                 found += batch.to_pylist()
     return found, files[0]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dcfm_node.flow.committee import Committee, in_line
 from dcfm_node.flow.design import determined
-from dcfm_node.flow.features import bounded
+from dcfm_node.flow.features import WILD, bounded
 from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.flow.trainer import generator
 from dcfm_node.networks.base import unit
@@ -244,7 +244,9 @@ def in_unit_scale(draw: Draw, data: Measured) -> tuple[Draw, Measured]:
         return bounded(draw(c, seed).double() / largest).float()
 
     def shows(of: EncodedSamples) -> Tensor:
-        return data.shows(EncodedSamples(of.x * largest, of.c))  # type: ignore[misc]
+        found: Tensor = data.shows(EncodedSamples(of.x * largest, of.c))  # type: ignore[misc]
+        # What was not finite is WILD by now: no domain sees that it must not be used.
+        return found & (of.x.abs() < WILD).flatten(1).all(dim=1)[:, None]
 
     rule = shows if data.shows else None
     return scaled, replace(data, train=train, holdout=holdout, probes=probes, shows=rule)

@@ -171,23 +171,28 @@ class JobRunner:
         """The AUC of the stronger attack on what would be published (`worker.membership`); None if
         one of them could not be made."""
         half, rest, holdout, together = divided
+        half, _ = without(job.probes, half, holdout)
         if not len(half.c):
             return None
         reference = self._reference(job, half)
         auc = -1.0
         if ranks.rank() == 0:
             files = [job.output.with_suffix(f".{name}") for name in ("gated", "reference")]
-            for outcome, file in zip((made, reference), files, strict=True):
-                _save(rounded(outcome.weights, self._manifest), file)
-            found = told_apart(
-                self._manifest,
-                together,
-                (rest, holdout),
-                Attacked({"expert": files[0]}, files[1:]),
-                probes=job.probes,
-                scale=job.scale,
-                device=self._device,
-            )
+            try:
+                for outcome, file in zip((made, reference), files, strict=True):
+                    _save(rounded(outcome.weights, self._manifest), file)
+                found = told_apart(
+                    self._manifest,
+                    together,
+                    (rest, holdout),
+                    Attacked({"expert": files[0]}, files[1:]),
+                    probes=job.probes,
+                    scale=job.scale,
+                    device=self._device,
+                )
+            finally:  # a backup of the folder must not hold what is withheld
+                for file in files:
+                    file.unlink(missing_ok=True)
             if any(one.calibrated for one in found):  # else the stronger attack was not made
                 auc = max(one.found.auc.value for one in found)
         auc = agreed(auc, self._device)
@@ -196,8 +201,7 @@ class JobRunner:
     def _reference(self, job: Job, half: EncodedSamples) -> Outcome:
         """A network of half of the training samples, as of round 0: the run's student, which later
         rounds start from, has learnt from the other half too."""
-        train, _ = without(job.probes, half, self._encoded[1])
-        data = SiloData(job.silo, replace(train, x=standardised(train.x, job.scale)), self._holdout)
+        data = SiloData(job.silo, replace(half, x=standardised(half.x, job.scale)), self._holdout)
         name = f"{job.checkpoint.name}-reference"
         paths = job.model_copy(update={"checkpoint": job.checkpoint.with_name(name)})
         learner = learner_of(shortened(self._manifest))

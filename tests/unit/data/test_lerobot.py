@@ -169,6 +169,16 @@ def wordy(episodes: list[dict[str, Any]]) -> None:
         one["action"] = [["a", "b"] for _ in one["frame_index"]]
 
 
+def counted(name: str, kind: type) -> Change:
+    """A column of frames that has numbers of another kind, or texts."""
+
+    def changed(episodes: list[dict[str, Any]]) -> None:
+        for one in episodes:
+            one[name] = np.asarray([kind(value) for value in one[name]])
+
+    return changed
+
+
 def without(name: str) -> Change:
     def changed(episodes: list[dict[str, Any]]) -> None:
         for one in episodes:
@@ -238,6 +248,8 @@ def shortened(episodes: list[dict[str, Any]]) -> None:
         ),
         (without("action"), ".parquet", "has no column 'action'", "meta/info.json"),
         (without("timestamp"), ".parquet", "has no column 'timestamp'", "meta/info.json"),
+        (counted("timestamp", str), "row 0", "'timestamp' holds string, not numbers", "anew"),
+        (counted("frame_index", float), "row 0", "holds double, not whole numbers", "anew"),
         (wordy, "row 0", "holds string, which is neither numbers nor text", "another column"),
     ],
 )
@@ -323,6 +335,10 @@ def test_settings_that_do_not_fit_are_refused(
         ({"fps": "30"}, "fps is '30'"),
         ({"features": {}}, "describes no features"),
         ({"features": {"action": {"dtype": "float32"}}}, "features.action has no shape"),
+        *(
+            ({"features": {"action": {"dtype": "float32", "shape": [side]}}}, "features.action has")
+            for side in (10**10, 0, -1)
+        ),
     ],
 )
 def test_wrong_descriptions_are_refused(tmp_path: Path, info: dict[str, Any], what: str) -> None:
@@ -339,6 +355,9 @@ def test_what_meta_says_must_be_there(tmp_path: Path, version: str) -> None:
     with pytest.raises(DataError, match="has 43 frames; meta says 99") as refused:
         read(folder)
     assert "episode 3" in refused.value.where
+    folder = write(tmp_path / "short", some(), version, lengths={3: 5})
+    with pytest.raises(DataError, match="has 43 or more frames; meta says 5"):
+        read(folder)
     folder = write(tmp_path / "more", some(), version, lengths={11: 40})
     with pytest.raises(DataError, match="no frames of episode 11, which meta lists"):
         read(folder)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from dcfm_node.data.spec import BuiltinData, NpzData
 from dcfm_node.flow import networks
 from dcfm_node.flow.method import SiloData, Start
-from dcfm_node.flow.stages import Outcome
+from dcfm_node.flow.stages import EncodedSamples, Outcome
 from dcfm_node.methods.dcfm.learner import DcfmLearner
 from dcfm_node.records.entries import MEMBERSHIP
 from dcfm_node.wire.envelope import manifest_bytes
@@ -58,6 +58,7 @@ def test_a_worker_publishes_what_passes_and_says_how_well_it_tells(tmp_path: Pat
     done = runner.run(job(tmp_path))
     assert 0.0 <= done.metrics[MEMBERSHIP] <= 1.0
     assert job(tmp_path).output.exists()
+    assert not [*tmp_path.glob("*.gated"), *tmp_path.glob("*.reference")]
 
 
 def test_a_worker_keeps_back_what_tells_too_much_and_does_not_train_it_twice(
@@ -131,6 +132,21 @@ def test_nothing_is_trained_where_too_few_are_held_out(
     runner = JobRunner(setup(tmp_path, membership_auc=0.9, data=data), print, torch.device("cpu"))
     with pytest.raises(Withheld, match="fewer than 20"):
         runner.run(job(tmp_path))
+
+
+def test_an_expert_has_no_reference_where_its_half_is_probes_alone(tmp_path: Path) -> None:
+    """Samples take turns: every second one is of the combination that is withheld."""
+    x = np.random.default_rng(0).normal(size=(160, 4)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x, a0=np.arange(160) % 2)
+    run = manifest((2,), shape=(4,), method={"local": STAGE | {"steps": 2}})
+    data = NpzData(format="npz", path=tmp_path / "x.npz", holdout=0.5)
+    given = setup(tmp_path, manifest=manifest_bytes(run).hex(), data=data, membership_auc=1.0)
+    runner = JobRunner(given, lambda line: None, torch.device("cpu"))
+    half, *others = runner._divided()
+    probe = int(half.c[0, 0])
+    half = EncodedSamples(half.x[half.c[:, 0] == probe], half.c[half.c[:, 0] == probe])
+    asked = job(tmp_path, probes=((probe,),))
+    assert runner._told(asked, MADE, (half, *others)) is None
 
 
 @pytest.mark.parametrize("broken", [1, 2])

@@ -1,5 +1,6 @@
 """The domain `cube`: a node's own episodes, and folders shared among silos."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,9 @@ from dcfm_node.domains.robots.cube import DIAGONALS, Cube
 from dcfm_node.domains.settings import CubeSettings, PlainSettings
 from dcfm_node.errors import DataError, UserError
 from dcfm_node.flow.codec import codec_of, encoded_samples, standardised
+from dcfm_node.flow.judges import Measured, in_unit_scale
 from dcfm_node.flow.quality import by_combination, measure
+from dcfm_node.flow.stages import EncodedSamples
 from dcfm_node.networks.settings import CosineSettings
 from dcfm_node.records.moments import Scale
 from dcfm_node.samples import Samples
@@ -195,3 +198,23 @@ def test_a_silo_judges_draws_by_the_quadrants_and_trains_no_committee(
     for (source, destination), verdict in verdicts.items():
         assert verdict.values == (1.0, float(destination == 0)), (source, destination)
     assert measure(draw, data, seed=1)["judge_rate"] == 1.0
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 1e30])
+def test_a_draw_that_no_robot_may_execute_shows_nothing(wrong: float) -> None:
+    """Its quadrants are right; a number elsewhere is none, before draws are cut to finite ones."""
+    real = EncodedSamples(torch.ones(4, 3, 5), torch.zeros(4, 2, dtype=torch.int64))
+
+    def draw(c: Tensor, seed: int) -> Tensor:
+        x = torch.ones(len(c), 3, 5)
+        x[0, 2, 3] = wrong
+        return x
+
+    def shows(of: EncodedSamples) -> Tensor:
+        return torch.ones(of.c.shape, dtype=torch.bool)
+
+    data = Measured.of(real, real, [(0, 0)], [], (2, 2), shows=shows)
+    scaled, data = in_unit_scale(draw, data)
+    assert data.shows is not None
+    drawn = EncodedSamples(scaled(real.c, 0), real.c)
+    assert data.shows(drawn).tolist() == [[False, False], *[[True, True]] * 3]
