@@ -13,6 +13,7 @@ from dcfm_node.samples import Combination, Floats, Samples, unit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+INK, GREY, WRONG = "#1b1b1b", "#444444", "#d7191c"
 SILO_COLOURS = (
     "#E69F00",
     "#0072B2",
@@ -23,11 +24,12 @@ SILO_COLOURS = (
     "#7A5195",
     "#808000",
 )
-"""One colour per silo, or per channel of a series, chosen for colour-blind readers."""
+"""One colour per silo, chosen for colour-blind readers."""
+CHANNEL_COLOURS = ("#0072B2", "#009E73", "#7A5195", "#8C510A", "#56B4E9", "#808000", INK, "#64748B")
+"""The same per channel of a series. None is near red: what is novel is red."""
 DASHES = ("-", "--", ":", "-.")
 KNOWN, NOVEL = ("#64748B", "#8C6D46", "#8E5FB0"), "#C2304A"
 """Colours of points: known combinations cycle through three, all novel ones share one."""
-INK, GREY, WRONG = "#1b1b1b", "#444444", "#d7191c"
 LINES = 8
 """Vectors of each combination in a drawing of lines."""
 LETTERS, MOST = 28, 3
@@ -136,8 +138,8 @@ def numbers(axes: "Axes", x: Floats, novel: bool) -> None:
     channels = x[:LINES].reshape(len(x[:LINES]), -1, x.shape[-1]).swapaxes(0, 1)
     for place, lines in enumerate(channels):
         alone = NOVEL if novel else KNOWN[0]
-        hue = alone if len(channels) == 1 else SILO_COLOURS[place % len(SILO_COLOURS)]
-        dashes = DASHES[place // len(SILO_COLOURS) % len(DASHES)]
+        hue = alone if len(channels) == 1 else CHANNEL_COLOURS[place % len(CHANNEL_COLOURS)]
+        dashes = DASHES[place // len(CHANNEL_COLOURS) % len(DASHES)]
         axes.plot(lines.T, color=hue, linestyle=dashes, alpha=0.7, linewidth=0.9)
 
 

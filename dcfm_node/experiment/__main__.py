@@ -8,18 +8,27 @@ stored under a digest of their inputs.
 import os
 import sys
 import threading
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from dcfm_node.errors import UserError
 from dcfm_node.experiment import settings
 from dcfm_node.experiment.algebra.settings import Algebra
+from dcfm_node.experiment.algebra.trial import AlgebraTrial
 from dcfm_node.experiment.discovery.settings import Discovery
+from dcfm_node.experiment.discovery.trial import DiscoveryTrial
 from dcfm_node.experiment.factorised.settings import Factorised
+from dcfm_node.experiment.factorised.trial import FactorisedTrial
 from dcfm_node.experiment.lines import Broken, TrialSpec, tell
 from dcfm_node.experiment.parity.settings import Parity
+from dcfm_node.experiment.parity.trial import ParityTrial
 from dcfm_node.experiment.penalty.settings import Penalty
+from dcfm_node.experiment.penalty.trial import PenaltyTrial
 from dcfm_node.experiment.strangers.settings import Strangers
+from dcfm_node.experiment.strangers.trial import StrangerTrial
 from dcfm_node.experiment.switching.settings import Switching
+from dcfm_node.experiment.switching.trial import SwitchingTrial
+from dcfm_node.experiment.trial import Trial
 
 NICE = 10
 """Added to the niceness of strangers' trials: they take hours in the background."""
@@ -32,40 +41,24 @@ class Runs(Protocol):
         """Make what is not on disk."""
 
 
+TRIALS: Mapping[type, Callable[[TrialSpec, Any], Runs]] = {
+    Algebra: AlgebraTrial,
+    Discovery: DiscoveryTrial,
+    Factorised: FactorisedTrial,
+    Parity: ParityTrial,
+    Penalty: PenaltyTrial,
+    Strangers: StrangerTrial,
+    Switching: SwitchingTrial,
+}
+"""By the kind of an experiment's settings; all others pose a problem to every method."""
+
+
 def _trial_of(spec: TrialSpec) -> Runs:
     given = settings.read(spec.experiment, spec.preset)
     if isinstance(given, Strangers):
-        from dcfm_node.experiment.strangers.trial import StrangerTrial
-
         os.nice(NICE)
-        return StrangerTrial(spec, given)
-    if isinstance(given, Penalty):
-        from dcfm_node.experiment.penalty.trial import PenaltyTrial
-
-        return PenaltyTrial(spec, given)
-    if isinstance(given, Switching):
-        from dcfm_node.experiment.switching.trial import SwitchingTrial
-
-        return SwitchingTrial(spec, given)
-    if isinstance(given, Parity):
-        from dcfm_node.experiment.parity.trial import ParityTrial
-
-        return ParityTrial(spec, given)
-    if isinstance(given, Algebra):
-        from dcfm_node.experiment.algebra.trial import AlgebraTrial
-
-        return AlgebraTrial(spec, given)
-    if isinstance(given, Factorised):
-        from dcfm_node.experiment.factorised.trial import FactorisedTrial
-
-        return FactorisedTrial(spec, given)
-    if isinstance(given, Discovery):
-        from dcfm_node.experiment.discovery.trial import DiscoveryTrial
-
-        return DiscoveryTrial(spec, given)
-    from dcfm_node.experiment.trial import Trial
-
-    return Trial(spec)
+    made = TRIALS.get(type(given))
+    return Trial(spec) if made is None else made(spec, given)
 
 
 def _end_with_parent() -> None:
